@@ -1,0 +1,88 @@
+"""Response losses, with logits computed at labelled positions only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from assay.models.encode import IGNORED, Batch
+
+
+@dataclass
+class LossOutput:
+    """Per-example losses.
+
+    Attributes:
+        loss: Summed negative log-likelihood of the response, ``(B,)``.
+        tokens: Response tokens, ``(B,)``.
+        hidden: Last hidden state that predicts the response's first token, ``(B, d)``.
+    """
+
+    loss: Tensor
+    tokens: Tensor
+    hidden: Tensor
+
+
+def _states(
+    model: Any, batch: Batch, is_encoder_decoder: bool
+) -> tuple[Tensor, Tensor]:
+    """Return last hidden states ``(B, T, d)`` and the labels they predict."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if is_encoder_decoder:
+        decoder_inputs = base.prepare_decoder_input_ids_from_labels(batch.labels)
+        encoded = base.get_encoder()(
+            input_ids=batch.input_ids, attention_mask=batch.attention_mask
+        ).last_hidden_state
+        states = base.get_decoder()(
+            input_ids=decoder_inputs,
+            encoder_hidden_states=encoded,
+            encoder_attention_mask=batch.attention_mask,
+            use_cache=False,
+        ).last_hidden_state
+        return states, batch.labels
+    states = base.base_model(
+        input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
+    ).last_hidden_state
+    return states[:, :-1], batch.labels[:, 1:]
+
+
+def _project(model: Any, states: Tensor) -> Tensor:
+    """Apply the output embedding, with T5's scaling where its head is tied."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    config = base.config
+    if config.model_type == "t5" and config.tie_word_embeddings:
+        states = states * config.d_model**-0.5
+    logits: Tensor = base.get_output_embeddings()(states)
+    cap = getattr(config, "final_logit_softcapping", None)
+    if cap:
+        logits = torch.tanh(logits / cap) * cap
+    return logits
+
+
+def response_logits(model: Any, batch: Batch, is_encoder_decoder: bool) -> Tensor:
+    """Logits at the labelled positions, row by row: ``(labels, vocabulary)``."""
+    states, targets = _states(model, batch, is_encoder_decoder)
+    return _project(model, states[targets != IGNORED])
+
+
+def response_losses(model: Any, batch: Batch, is_encoder_decoder: bool) -> LossOutput:
+    """Summed response loss of every example; differentiable.
+
+    Args:
+        model: Causal or encoder-decoder model, PEFT-wrapped or not.
+        batch: From `collate`.
+        is_encoder_decoder: Which of the two.
+    """
+    states, targets = _states(model, batch, is_encoder_decoder)
+    labelled = targets != IGNORED
+    logits = _project(model, states[labelled]).float()
+    losses = F.cross_entropy(logits, targets[labelled], reduction="none")
+    row = labelled.nonzero()[:, 0]
+    total = losses.new_zeros(len(targets)).index_add(0, row, losses)
+    first = labelled.int().argmax(dim=1)
+    hidden = states[torch.arange(len(states), device=states.device), first]
+    return LossOutput(total, labelled.sum(1), hidden)
