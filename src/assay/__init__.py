@@ -1,0 +1,5 @@
+"""Find poisoned examples in instruction fine-tuning data."""
+
+from importlib.metadata import version
+
+__version__ = version("assay")

@@ -1,0 +1,109 @@
+"""Terminal output: logs and progress on stderr, and safe display of hostile text."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+ProgressCallback = Callable[[int, int], None]
+
+# Controls, invisible format characters (bidi overrides, zero-width, tags),
+# lone surrogates, and line and paragraph separators.
+_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_UNCLOSED_TAG = re.compile(r"\[(?=[a-z#/@][^\[\]]*\Z)")
+
+
+def console() -> Console:
+    """Return the console for logs and progress, which writes to stderr."""
+    return _shared_console(sys.stderr.isatty(), bool(os.environ.get("NO_COLOR")))
+
+
+@cache
+def _shared_console(terminal: bool, no_color: bool) -> Console:
+    # One console per setting: a second one would write across a live bar.
+    return Console(
+        stderr=True,
+        # False, not None: FORCE_COLOR must not put escape codes into a log file.
+        force_terminal=None if terminal else False,
+        no_color=no_color,
+        highlight=False,
+        emoji=False,
+        soft_wrap=not terminal,
+    )
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[ProgressCallback]:
+    """Show a progress bar while the block runs, if stderr is a terminal.
+
+    Args:
+        label: What is being done, shown in front of the bar.
+
+    Yields:
+        A callback that takes the steps done and the total number of steps.
+    """
+    shared = console()
+    if not shared.is_interactive:
+        yield lambda done, total: None
+        return
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=shared,
+        # One batch can take minutes on a CPU; the default of 30 s would drop it.
+        speed_estimate_period=600,
+    )
+    with bar:
+        task = bar.add_task(safe(label), total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def visible(text: str) -> str:
+    r"""Replace control and invisible characters by escapes such as ``\x1b``."""
+    return "".join(
+        character.encode("unicode_escape").decode("ascii")
+        if unicodedata.category(character) in _HIDDEN_CATEGORIES
+        else character
+        for character in text
+    )
+
+
+def safe(text: str) -> str:
+    """Make untrusted text fit to print inside rich markup.
+
+    Control, bidi and other invisible characters become visible escapes, and
+    nothing in the text is taken for markup, whatever is printed after it.
+    """
+    # A tag left open here could be closed by the text that follows.
+    escaped = escape(_UNCLOSED_TAG.sub(r"\\x5b", visible(text)))
+    # An odd number of backslashes would escape a tag that follows.
+    backslashes = len(escaped) - len(escaped.rstrip("\\"))
+    return escaped + "\\" * (backslashes % 2)
+
+
+def fail(message: str) -> None:
+    """Print an error message to stderr as one line."""
+    line = visible(" ".join(message.split()))
+    console().print(
+        Text.assemble(("assay: error:", "bold red"), f" {line}"), soft_wrap=True
+    )
