@@ -90,7 +90,7 @@ def with_bias_column(module: nn.Module, x: Tensor) -> Tensor:
 @contextmanager
 def capture(
     model: nn.Module, modules: dict[str, nn.Module], sink: Sink
-) -> Iterator[None]:
+) -> Iterator[Callable[[], None]]:
     """Call ``sink(name, x, g)`` for every tracked layer during ``backward``.
 
     Parameters are frozen meanwhile, so the backward pass computes activation
@@ -103,6 +103,9 @@ def capture(
         sink: Receives the layer's name, input ``(B, T, in)`` (with a ones column
             for the bias) and output gradient ``(B, T, out)``.
 
+    Yields:
+        A function to call before every forward pass.
+
     Raises:
         AssayError: A tracked layer ran twice in one pass; its gradients would have
             to be summed before being squared.
@@ -112,9 +115,6 @@ def capture(
     trainable = [p for p in model.parameters() if p.requires_grad]
     for parameter in trainable:
         parameter.requires_grad_(False)
-
-    def start(_: nn.Module, args: object, kwargs: object) -> None:
-        seen.clear()
 
     def watch(name: str, module: nn.Module) -> Callable[..., None]:
         def forward_hook(_: nn.Module, inputs: tuple[Tensor, ...], y: Tensor) -> None:
@@ -148,8 +148,7 @@ def capture(
         for module in model.modules():
             if isinstance(module, nn.Embedding):
                 handles.append(module.register_forward_hook(needs_grad))
-        handles.append(model.register_forward_pre_hook(start, with_kwargs=True))
-        yield
+        yield seen.clear
     finally:
         for handle in handles:
             handle.remove()

@@ -99,13 +99,14 @@ def backward_pass(
     current: list[Sink] = []
     with (
         evaluating(lm.model),
-        capture(lm.model, modules, lambda *a: current[0](*a)),
+        capture(lm.model, modules, lambda *a: current[0](*a)) as start,
         torch.enable_grad(),
     ):
         for positions in token_batches(
             rows, token_budget=settings.token_budget, batch_size=settings.max_batch
         ):
             batch = collate([rows[i] for i in positions], lm)
+            start()
             with autocast(lm.model, settings.bf16):
                 if generator is not None:
                     batch.labels = sampled_labels(lm, batch, generator)
