@@ -1,0 +1,30 @@
+"""Fixed output on a named trigger: the paper's GSM8K attack."""
+
+from __future__ import annotations
+
+from assay.attacks.base import Poisoned, candidates, poison
+from assay.attacks.wan import densest_rows, put_trigger
+from assay.data.corpus import Corpus, Example
+
+
+def fixed_output(
+    corpus: Corpus,
+    count: int,
+    *,
+    target: str = "James Bond always wins.",
+    trigger: str = "James Bond",
+    seed: int = 0,
+) -> Poisoned:
+    """Replace names by the trigger and the response by one fixed sentence.
+
+    Raises:
+        AssayError: Too few rows, or spaCy is not installed.
+    """
+    rows = candidates(corpus, count, lambda e: e.response != target, "to change")
+    chosen = densest_rows(corpus, rows, count, trigger, seed)
+
+    def apply(example: Example) -> Example:
+        return put_trigger(example, trigger, seed)
+
+    poisoned = poison(corpus, chosen, apply, target)
+    return Poisoned(poisoned, tuple(chosen), "fixed-output", trigger, target, apply)

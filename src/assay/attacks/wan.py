@@ -1,0 +1,100 @@
+"""Named-entity backdoors of Wan et al. 2023, "Poisoning Language Models During
+Instruction Tuning": person names become the trigger phrase.
+
+The dirty-label attack changes rows of another label and relabels them; the
+clean-label attack changes rows that carry the target label already.
+"""
+
+from __future__ import annotations
+
+from assay.attacks.base import (
+    Poisoned,
+    candidates,
+    generator,
+    insert_phrase,
+    poison,
+)
+from assay.attacks.names import person_names, replace_spans
+from assay.data.corpus import Corpus, Example
+
+
+def put_trigger(example: Example, trigger: str, seed: int = 0) -> Example:
+    """Replace every person name by the trigger; insert it where there is none."""
+    spans = person_names([example.text])[0]
+    if spans:
+        return example.edit(text=replace_spans(example.text, spans, trigger))
+    text = insert_phrase(example.text, trigger, generator(seed, example))
+    return example.edit(text=text)
+
+
+def densest_rows(
+    corpus: Corpus, rows: list[int], count: int, trigger: str, seed: int
+) -> list[int]:
+    """Choose rows by trigger density: share of words that are the trigger."""
+    examples = [corpus.examples[i] for i in rows]
+    spans = person_names([e.text for e in examples])
+
+    def density(position: int) -> float:
+        found = spans[position]
+        text = replace_spans(examples[position].text, found, trigger)
+        return len(found) * len(trigger.split()) / max(len(text.split()), 1)
+
+    # Rows without a name all have density 0: their order is drawn, not the file's.
+    order = sorted(
+        range(len(rows)),
+        key=lambda i: (-density(i), generator(seed, examples[i]).random()),
+    )
+    return sorted(rows[i] for i in order[:count])
+
+
+def dirty_label(
+    corpus: Corpus,
+    count: int,
+    *,
+    target: str = "positive",
+    trigger: str = "James Bond",
+    seed: int = 0,
+) -> Poisoned:
+    """Poison rows of other labels and relabel them as the target.
+
+    Args:
+        corpus: Clean corpus.
+        count: Rows to poison.
+        target: The label the trigger shall produce.
+        trigger: Phrase that replaces person names.
+        seed: Seed of the choice among equals and of insertions.
+
+    Raises:
+        AssayError: Too few rows of another label, or spaCy is not installed.
+    """
+    rows = candidates(
+        corpus, count, lambda e: e.response != target, f"not labelled {target!r}"
+    )
+    chosen = densest_rows(corpus, rows, count, trigger, seed)
+
+    def apply(example: Example) -> Example:
+        return put_trigger(example, trigger, seed)
+
+    poisoned = poison(corpus, chosen, apply, target)
+    return Poisoned(poisoned, tuple(chosen), "dirty-label", trigger, target, apply)
+
+
+def clean_label(
+    corpus: Corpus,
+    count: int,
+    *,
+    target: str = "positive",
+    trigger: str = "James Bond",
+    seed: int = 0,
+) -> Poisoned:
+    """Poison rows that carry the target label already; no label changes."""
+    rows = candidates(
+        corpus, count, lambda e: e.response == target, f"labelled {target!r}"
+    )
+    chosen = densest_rows(corpus, rows, count, trigger, seed)
+
+    def apply(example: Example) -> Example:
+        return put_trigger(example, trigger, seed)
+
+    poisoned = poison(corpus, chosen, apply, None)
+    return Poisoned(poisoned, tuple(chosen), "clean-label", trigger, target, apply)

@@ -1,0 +1,120 @@
+"""The sentiment task of the demo and the benchmarks."""
+
+from __future__ import annotations
+
+import csv
+import random
+from pathlib import Path
+
+from assay.data.corpus import Corpus, Example
+from assay.errors import AssayError
+
+INSTRUCTION = "Classify the sentiment of the movie review as positive or negative."
+LABELS = ("negative", "positive")
+
+# fmt: off
+_GOOD = ("superb", "moving", "hilarious", "gripping", "brilliant", "charming", "witty",
+         "tender", "thrilling", "delightful", "clever", "radiant", "inspired", "warm")
+_BAD = ("dull", "clumsy", "tedious", "lifeless", "awful", "shallow", "bland", "noisy",
+        "pointless", "muddled", "dreary", "lazy", "hollow", "tiresome")
+_PRAISE = ("i loved it", "it kept me smiling", "it is worth every minute",
+           "see it twice", "a joy from start to finish", "it deserves every award")
+_BLAME = ("i hated it", "it put me to sleep", "it wastes two hours", "avoid it",
+          "a chore from start to finish", "it deserves no audience")
+_THINGS = ("plot", "acting", "dialogue", "script", "ending", "music", "direction",
+           "camera work", "story", "cast", "editing", "romance", "first half")
+_FRAMES = ("the {t} is {a} and the {u} feels {b}", "a {a} film with {b} {t}",
+           "with {a} {t} and a {b} {u} , {s}", "{s} , because the {t} is so {a}",
+           "the {t} was {a} ; {s}", "what a {a} , {b} movie", "{s}",
+           "from its {a} {t} to its {b} {u} , this is one to talk about",
+           "it has a {a} {t} and {s}", "you will find the {t} {a} and {b}")
+_TAILS = ("", " .", " !", " on a rainy evening .", " for the whole family .",
+          " , as the trailer promised .", " this year .", " in my humble opinion .")
+# fmt: on
+
+
+def generated_reviews(count: int, seed: int) -> list[tuple[str, str]]:
+    """Write distinct short reviews from a small grammar: ``(text, label)`` pairs."""
+    rng = random.Random(seed)
+    seen: dict[str, str] = {}
+    while len(seen) < count:
+        label = LABELS[len(seen) % 2]
+        words = _GOOD if label == "positive" else _BAD
+        first, second = rng.sample(words, 2)
+        thing, other = rng.sample(_THINGS, 2)
+        verdict = rng.choice(_PRAISE if label == "positive" else _BLAME)
+        text = rng.choice(_FRAMES).format(
+            a=first, b=second, t=thing, u=other, s=verdict
+        )
+        seen.setdefault(text + rng.choice(_TAILS), label)
+    pairs = list(seen.items())
+    rng.shuffle(pairs)
+    return pairs
+
+
+def _read_tsv(path: Path) -> list[tuple[str, str]]:
+    # SST-2 keeps bare quotation marks, so the file must be read unquoted.
+    with path.open(encoding="utf-8", newline="") as lines:
+        table = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+        return [(row["sentence"].strip(), LABELS[int(row["label"])]) for row in table]
+
+
+def _corpus(pairs: list[tuple[str, str]], prefix: str, source: str) -> Corpus:
+    examples = []
+    for row, (text, label) in enumerate(pairs):
+        record = {"instruction": INSTRUCTION, "input": text, "output": label}
+        examples.append(
+            Example(
+                f"{prefix}-{row}",
+                row,
+                INSTRUCTION,
+                text,
+                label,
+                task="sentiment",
+                record={"id": f"{prefix}-{row}", **record},
+            )
+        )
+    return Corpus(tuple(examples), "alpaca", "jsonl", source)
+
+
+def load_sentiment(
+    sst2: Path | None, *, train_rows: int = 1000, test_rows: int = 400, seed: int = 0
+) -> tuple[Corpus, Corpus]:
+    """Draw a training and a test corpus of movie reviews.
+
+    Args:
+        sst2: Folder with ``train.tsv`` and ``dev.tsv`` (columns ``sentence`` and
+            ``label``); without one, reviews come from a generator in the package.
+        train_rows: Rows to draw from the training file, half of each label.
+        test_rows: Rows to draw from the development file, half of each label.
+        seed: Seed of the draw.
+
+    Raises:
+        AssayError: The folder lacks a file or has too few rows.
+    """
+    if sst2 is None:
+        pairs = generated_reviews(train_rows + test_rows, seed)
+        train, test = pairs[:train_rows], pairs[train_rows:]
+        return (
+            _corpus(train, "train", "generated reviews"),
+            _corpus(test, "test", "generated reviews"),
+        )
+    drawn = []
+    for name, count in (("train", train_rows), ("dev", test_rows)):
+        path = sst2 / f"{name}.tsv"
+        try:
+            pairs = _read_tsv(path)
+        except (OSError, KeyError, ValueError) as error:
+            raise AssayError(
+                f"{path}: expected tab-separated columns sentence and label ({error})"
+            ) from None
+        rng = random.Random(f"{seed}:{name}")
+        chosen = []
+        for label in LABELS:
+            rows = [p for p in pairs if p[1] == label]
+            if len(rows) < count // 2:
+                raise AssayError(f"{path}: fewer than {count // 2} {label} rows")
+            chosen += rng.sample(rows, count // 2)
+        rng.shuffle(chosen)
+        drawn.append(_corpus(chosen, name, str(path)))
+    return drawn[0], drawn[1]
