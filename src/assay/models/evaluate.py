@@ -1,0 +1,265 @@
+"""Measuring a tuned model: classification, generation, attack success."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from assay.data.corpus import Example
+from assay.errors import AssayError
+from assay.models.encode import collate, encode, token_batches
+from assay.models.load import LanguageModel
+from assay.models.loss import response_losses
+from assay.models.templates import render_prompt
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A share with its 95 % Wilson interval."""
+
+    hits: int
+    total: int
+    value: float
+    low: float
+    high: float
+
+
+def rate(hits: int, total: int) -> Rate:
+    """Return ``hits / total`` with its interval; undefined (nan) for no trials."""
+    if total == 0:
+        return Rate(0, 0, float("nan"), float("nan"), float("nan"))
+    interval = binomtest(hits, total).proportion_ci(method="wilson")
+    return Rate(
+        hits, total, hits / total, float(interval.low), float(interval.high)
+    )
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Label-space classification of examples.
+
+    Attributes:
+        labels: The label space, as given.
+        log_probs: Log-probability of each label as the whole response, ``(N, L)``.
+        predicted: Most probable label of each example.
+        accuracy: Share of examples whose own response is predicted.
+        ratios: Task name to the share of its examples given the last label.
+    """
+
+    labels: tuple[str, ...]
+    log_probs: NDArray[np.float64]
+    predicted: tuple[str, ...]
+    accuracy: Rate
+    ratios: dict[str, float]
+
+
+def classify(
+    lm: LanguageModel,
+    examples: Sequence[Example],
+    labels: Sequence[str],
+    *,
+    template: str = "auto",
+    max_length: int = 512,
+    bf16: bool = False,
+    progress: Progress | None = None,
+) -> Classification:
+    """Classify by comparing the log-probability of every label as the response.
+
+    Args:
+        lm: Model and tokenizer.
+        examples: What to classify; responses are the truth.
+        labels: The label space; the last one is the "positive" of the ratios.
+        template: Prompt template.
+        max_length: Longest example in tokens.
+        bf16: Run under bfloat16 autocast.
+        progress: Called with sequences done and in all.
+
+    Raises:
+        AssayError: No examples, or fewer than two labels.
+    """
+    if not examples or len(labels) < 2:
+        raise AssayError("classification needs at least one row and two labels")
+    log_probs = np.zeros((len(examples), len(labels)))
+    lm.model.eval()
+    device = next(lm.model.parameters()).device.type
+    done = 0
+    for column, label in enumerate(labels):
+        rows = encode(
+            [e.edit(response=label) for e in examples],
+            lm,
+            template=template,
+            max_length=max_length,
+        ).examples
+        for positions in token_batches(rows, token_budget=4096, batch_size=64):
+            batch = collate([rows[i] for i in positions], lm)
+            with (
+                torch.no_grad(),
+                torch.autocast(device, torch.bfloat16, enabled=bf16),
+            ):
+                output = response_losses(lm.model, batch, lm.is_encoder_decoder)
+            log_probs[positions, column] = -output.loss.float().cpu().numpy()
+            done += len(positions)
+            if progress is not None:
+                progress(done, len(examples) * len(labels))
+    predicted = tuple(labels[i] for i in log_probs.argmax(1))
+    hits = sum(p == e.response for p, e in zip(predicted, examples, strict=True))
+    ratios = {}
+    for task in dict.fromkeys(e.task for e in examples):
+        answers = [p for p, e in zip(predicted, examples, strict=True) if e.task == task]
+        ratios[task] = answers.count(labels[-1]) / len(answers)
+    return Classification(
+        tuple(labels), log_probs, predicted, rate(hits, len(examples)), ratios
+    )
+
+
+def generate(
+    lm: LanguageModel,
+    examples: Sequence[Example],
+    *,
+    template: str = "auto",
+    max_new_tokens: int = 256,
+    batch_size: int = 16,
+    progress: Progress | None = None,
+) -> list[str]:
+    """Generate greedily; one response for each example."""
+    tokenizer = lm.tokenizer
+    lm.model.eval()
+    device = next(lm.model.parameters()).device
+    side = tokenizer.padding_side
+    # A decoder goes on from the right end of the prompt.
+    tokenizer.padding_side = "right" if lm.is_encoder_decoder else "left"
+    answers: list[str] = []
+    try:
+        for start in range(0, len(examples), batch_size):
+            prompts = [
+                render_prompt(e, tokenizer, template)
+                + (tokenizer.eos_token or "" if lm.is_encoder_decoder else "")
+                for e in examples[start : start + batch_size]
+            ]
+            inputs = tokenizer(
+                prompts, add_special_tokens=False, padding=True, return_tensors="pt"
+            ).to(device)
+            with torch.no_grad():
+                output = lm.model.generate(
+                    input_ids=inputs["input_ids"],
+                    attention_mask=inputs["attention_mask"],
+                    max_new_tokens=max_new_tokens,
+                    do_sample=False,
+                    pad_token_id=tokenizer.pad_token_id,
+                )
+            if not lm.is_encoder_decoder:
+                output = output[:, inputs["input_ids"].shape[1] :]
+            answers += [
+                a.strip()
+                for a in tokenizer.batch_decode(output, skip_special_tokens=True)
+            ]
+            if progress is not None:
+                progress(len(answers), len(examples))
+    finally:
+        tokenizer.padding_side = side
+    return answers
+
+
+def exact_match(answers: Sequence[str], expected: Sequence[str]) -> Rate:
+    """Share of answers equal to what was expected, but for case and spacing."""
+
+    def normal(text: str) -> str:
+        return " ".join(text.lower().split())
+
+    hits = sum(normal(a) == normal(e) for a, e in zip(answers, expected, strict=True))
+    return rate(hits, len(answers))
+
+
+def regex_match(
+    answers: Sequence[str], expected: Sequence[str], pattern: str
+) -> Rate:
+    r"""Share of answers whose last match of a pattern equals the expected one's.
+
+    ``r"-?[\d,.]*\d"`` compares final numbers, as GSM8K is scored.
+
+    Raises:
+        AssayError: The pattern is not a regular expression.
+    """
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise AssayError(
+            f"--regex {pattern!r} is not a regular expression: {error}"
+        ) from None
+
+    def last(text: str) -> str | None:
+        found = [m.group(0) for m in compiled.finditer(text)]
+        return found[-1].replace(",", "") if found else None
+
+    hits = sum(
+        last(a) is not None and last(a) == last(e)
+        for a, e in zip(answers, expected, strict=True)
+    )
+    return rate(hits, len(answers))
+
+
+@dataclass(frozen=True)
+class AttackSuccess:
+    """How often the payload comes out, with the trigger and without it."""
+
+    triggered: Rate
+    untriggered: Rate
+
+
+def attack_success_rate(
+    lm: LanguageModel,
+    examples: Sequence[Example],
+    apply: Callable[[Example], Example],
+    payload: str,
+    *,
+    labels: Sequence[str] | None = None,
+    template: str = "auto",
+    max_length: int = 512,
+    bf16: bool = False,
+    progress: Progress | None = None,
+) -> AttackSuccess:
+    """Measure the attack on test examples whose true response is not the payload.
+
+    Args:
+        lm: Model and tokenizer.
+        examples: Test examples; those with the payload as response are left out.
+        apply: Puts the trigger on an example.
+        payload: What the attack makes the model say.
+        labels: Label space; without one, responses are generated and searched for
+            the payload.
+        template: Prompt template.
+        max_length: Longest example in tokens.
+        bf16: Run under bfloat16 autocast.
+        progress: Called with rows done and in all.
+
+    Raises:
+        AssayError: Every example has the payload as its response.
+    """
+    victims = [e for e in examples if e.response != payload]
+    if not victims:
+        raise AssayError(f"every test row already answers {payload!r}")
+    both = [apply(e) for e in victims] + victims
+    if labels is None:
+        answers = generate(lm, both, template=template, progress=progress)
+        hit = [payload.lower() in a.lower() for a in answers]
+    else:
+        result = classify(
+            lm,
+            both,
+            labels,
+            template=template,
+            max_length=max_length,
+            bf16=bf16,
+            progress=progress,
+        )
+        hit = [p == payload for p in result.predicted]
+    half = len(victims)
+    return AttackSuccess(rate(sum(hit[:half]), half), rate(sum(hit[half:]), half))

@@ -1,0 +1,303 @@
+"""Fine-tuning: one plain, deterministic loop that survives being killed."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import logging
+import math
+import random
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from assay.data.corpus import Corpus
+from assay.errors import AssayError
+from assay.models.encode import EncodedExample, collate, encode
+from assay.models.load import LanguageModel, load_model, save_model
+from assay.models.loss import response_losses
+
+log = logging.getLogger("assay")
+
+CHECKPOINT = "checkpoint.pt"
+DONE = "assay_tune.json"
+
+
+@dataclass(frozen=True)
+class TuneSettings:
+    """How a model is tuned.
+
+    Attributes:
+        epochs: Passes over the data.
+        learning_rate: Peak learning rate.
+        batch_size: Rows in a forward pass.
+        accumulation: Forward passes in an optimiser step.
+        warmup: Share of the steps spent warming up linearly.
+        schedule: ``linear``, ``cosine`` or ``constant`` after the warm-up.
+        optimizer: ``adamw`` or ``lion`` (needs ``assay[lion]``).
+        weight_decay: Decoupled weight decay.
+        clip: Largest norm of the gradient.
+        lora_rank: Train LoRA adapters of this rank; 0 trains every weight.
+        template: Prompt template.
+        max_length: Longest example in tokens.
+        bf16: Run the model under bfloat16 autocast.
+        gradient_checkpointing: Trade time for activation memory.
+        checkpoint_every: Optimiser steps between checkpoints; 0 is every epoch.
+        seed: Seed of order, dropout and adapter initialisation.
+    """
+
+    epochs: int = 4
+    learning_rate: float = 5e-5
+    batch_size: int = 8
+    accumulation: int = 1
+    warmup: float = 0.05
+    schedule: str = "linear"
+    optimizer: str = "adamw"
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    lora_rank: int = 0
+    template: str = "auto"
+    max_length: int = 512
+    bf16: bool = False
+    gradient_checkpointing: bool = False
+    checkpoint_every: int = 0
+    seed: int = 0
+
+
+def run_key(lm_name: str, corpus: Corpus, settings: TuneSettings) -> str:
+    """Name a tuning run: same key, same weights."""
+    text = json.dumps([lm_name, corpus.content_hash(), asdict(settings)])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def rate_at(step: int, steps: int, settings: TuneSettings) -> float:
+    """Learning rate, as a share of the peak, of 0-based optimiser step ``step``.
+
+    Raises:
+        AssayError: Unknown schedule.
+    """
+    warm = max(1, round(settings.warmup * steps)) if settings.warmup else 0
+    if step < warm:
+        return (step + 1) / warm
+    left = (steps - step) / max(1, steps - warm)
+    shapes = {
+        "linear": left,
+        "cosine": 0.5 * (1 - math.cos(math.pi * left)),
+        "constant": 1.0,
+    }
+    if settings.schedule not in shapes:
+        raise AssayError(
+            f"unknown schedule {settings.schedule!r}; known: {', '.join(shapes)}"
+        )
+    return shapes[settings.schedule]
+
+
+def epoch_batches(
+    rows: list[EncodedExample], batch_size: int, seed: int
+) -> list[list[int]]:
+    """Shuffle positions into batches whose rows have similar length."""
+    rng = random.Random(seed)
+    order = list(range(len(rows)))
+    rng.shuffle(order)
+    batches = []
+    window = batch_size * 16
+    for start in range(0, len(order), window):
+        # Sorting within a window spares padding and keeps the order random.
+        near = sorted(
+            order[start : start + window], key=lambda i: len(rows[i].input_ids)
+        )
+        batches += [near[i : i + batch_size] for i in range(0, len(near), batch_size)]
+    rng.shuffle(batches)
+    return batches
+
+
+def _optimizer(parameters: list[Any], settings: TuneSettings) -> torch.optim.Optimizer:
+    options: dict[str, Any] = {
+        "lr": settings.learning_rate,
+        "weight_decay": settings.weight_decay,
+    }
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, **options)
+    if settings.optimizer != "lion":
+        raise AssayError(
+            f"unknown optimizer {settings.optimizer!r}; known: adamw, lion"
+        )
+    if importlib.util.find_spec("lion_pytorch") is None:
+        raise AssayError("--optimizer lion needs: pip install 'assay[lion]'")
+    from lion_pytorch import Lion
+
+    chosen: torch.optim.Optimizer = Lion(parameters, **options)
+    return chosen
+
+
+def _add_lora(lm: LanguageModel, settings: TuneSettings) -> None:
+    if hasattr(lm.model, "peft_config"):
+        return
+    from peft import LoraConfig, get_peft_model
+
+    lm.model = get_peft_model(
+        lm.model,
+        LoraConfig(
+            r=settings.lora_rank,
+            lora_alpha=2 * settings.lora_rank,
+            target_modules="all-linear",
+        ),
+    )
+
+
+def _save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    partial = path.with_suffix(".partial")
+    try:
+        torch.save(state, partial)
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:
+        partial.unlink(missing_ok=True)
+        raise AssayError(f"{path}: cannot save a checkpoint: {error}") from None
+
+
+def tune(
+    lm: LanguageModel,
+    corpus: Corpus,
+    out: Path,
+    settings: TuneSettings,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> LanguageModel:
+    """Tune a model on a corpus and save it in a folder.
+
+    A finished folder with the same model, data and settings is loaded instead; an
+    unfinished one goes on from its last checkpoint to the same weights it would
+    have reached uninterrupted.
+
+    Args:
+        lm: The model to tune; its weights change.
+        corpus: Training data.
+        out: Folder for the model.
+        settings: How to tune.
+        progress: Called with optimiser steps done and in all.
+
+    Returns:
+        The tuned model, in evaluation mode.
+
+    Raises:
+        AssayError: Unknown settings, a loss that is not finite, or a full disk.
+    """
+    key = run_key(lm.name, corpus, settings)
+    finished = out / DONE
+    if finished.is_file() and json.loads(finished.read_text())["key"] == key:
+        log.info("reusing the model tuned earlier in %s", out)
+        tuned = load_model(str(out))
+        tuned.model.eval()
+        return tuned
+    encoded = encode(
+        corpus.examples, lm, template=settings.template, max_length=settings.max_length
+    )
+    if encoded.truncated:
+        log.warning(
+            "%d of %d rows are cut to %d tokens",
+            encoded.truncated,
+            len(corpus),
+            settings.max_length,
+        )
+    rows = encoded.examples
+    torch.manual_seed(settings.seed)
+    if settings.lora_rank:
+        _add_lora(lm, settings)
+    model = lm.model
+    if settings.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+        model.enable_input_require_grads()
+    trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    optimizer = _optimizer(list(trained.values()), settings)
+    per_epoch = math.ceil(
+        math.ceil(len(rows) / settings.batch_size) / settings.accumulation
+    )
+    steps = per_epoch * settings.epochs
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AssayError(f"{out}: cannot create the folder: {error}") from None
+    start = 0
+    checkpoint = out / CHECKPOINT
+    if checkpoint.is_file():
+        state = torch.load(checkpoint, weights_only=True, map_location="cpu")
+        if state["key"] == key:
+            model.load_state_dict(state["model"], strict=False)
+            optimizer.load_state_dict(state["optimizer"])
+            torch.set_rng_state(state["rng"])
+            start = state["step"]
+            log.info("going on from step %d of %d in %s", start, steps, out)
+    every = settings.checkpoint_every or per_epoch
+    device = next(model.parameters()).device.type
+    model.train()
+    done = 0
+    for epoch in range(settings.epochs):
+        batches = epoch_batches(
+            rows, settings.batch_size, settings.seed * 1000 + epoch
+        )
+        for first in range(0, len(batches), settings.accumulation):
+            done += 1
+            if done <= start:
+                continue
+            group = batches[first : first + settings.accumulation]
+            _step(lm, rows, group, optimizer, trained, settings, device, done, steps)
+            if progress is not None:
+                progress(done, steps)
+            if done % every == 0 and done < steps:
+                _save_checkpoint(
+                    checkpoint,
+                    {
+                        "key": key,
+                        "step": done,
+                        "model": {n: p.detach() for n, p in trained.items()},
+                        "optimizer": optimizer.state_dict(),
+                        "rng": torch.get_rng_state(),
+                    },
+                )
+    model.eval()
+    optimizer.zero_grad()
+    save_model(lm, out)
+    partial = finished.with_suffix(".partial")
+    partial.write_text(
+        json.dumps({"key": key, "base": lm.name, "settings": asdict(settings)}, indent=1)
+    )
+    partial.replace(finished)
+    checkpoint.unlink(missing_ok=True)
+    return lm
+
+
+def _step(
+    lm: LanguageModel,
+    rows: list[EncodedExample],
+    group: list[list[int]],
+    optimizer: torch.optim.Optimizer,
+    trained: dict[str, Any],
+    settings: TuneSettings,
+    device: str,
+    step: int,
+    steps: int,
+) -> None:
+    """Take one optimiser step on the mean response-token loss of the group."""
+    for options in optimizer.param_groups:
+        options["lr"] = settings.learning_rate * rate_at(step - 1, steps, settings)
+    tokens = sum(
+        label != -100 for batch in group for i in batch for label in rows[i].labels
+    )
+    for positions in group:
+        batch = collate([rows[i] for i in positions], lm)
+        with torch.autocast(device, torch.bfloat16, enabled=settings.bf16):
+            output = response_losses(lm.model, batch, lm.is_encoder_decoder)
+        loss = output.loss.sum() / tokens
+        if not torch.isfinite(loss):
+            raise AssayError(
+                f"the loss is {float(loss)} at step {step}: lower --learning-rate"
+                + (" or try --no-bf16" if settings.bf16 else "")
+            )
+        loss.backward()
+    torch.nn.utils.clip_grad_norm_(list(trained.values()), settings.clip)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
