@@ -1,0 +1,34 @@
+"""Baseline: spectral signatures (Tran et al. 2018)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from assay.detectors.evidence import (
+    Detection,
+    Evidence,
+    response_groups,
+    robust_z,
+    simple,
+)
+
+
+def spectral(evidence: Evidence) -> Detection:
+    """Score by squared projection on the top singular vector of a response's states.
+
+    The paper removes 1.5 times the known poison rate; without it robust outliers
+    (z over 3.5) are flagged.
+    """
+    scores = np.zeros(len(evidence.responses))
+    flagged = np.zeros(len(scores), dtype=bool)
+    for rows in response_groups(evidence.responses):
+        if len(rows) < 4:
+            continue
+        states = evidence.hidden[rows].astype(np.float64)
+        states -= states.mean(0)
+        direction = np.linalg.svd(states, full_matrices=False)[2][0]
+        # Scaled by the group's own mean so that groups compare.
+        squared = (states @ direction) ** 2
+        scores[rows] = squared / max(float(squared.mean()), 1e-12)
+        flagged[rows] = robust_z(scores[rows]) > 3.5
+    return simple("spectral", scores, flagged)
