@@ -1,0 +1,165 @@
+"""The whole story on one page: poison, tune, scan, clean, retune, compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from assay.attacks import ATTACKS, Poisoned
+from assay.data.corpus import Corpus
+from assay.data.files import write_corpus
+from assay.data.sentiment import LABELS, load_sentiment
+from assay.errors import AssayError
+from assay.models.evaluate import attack_success_rate, classify
+from assay.models.load import LanguageModel, load_model
+from assay.models.tiny import tiny_causal
+from assay.models.tune import TuneSettings, tune
+from assay.scan import Bars, ScanSettings, clean, scan, silent, write_json
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """Size and model of the demonstration."""
+
+    fast: bool = False
+    rows: int = 1000
+    poisons: int = 33
+    test_rows: int = 400
+    attack: str = "dirty-label"
+    seed: int = 0
+
+
+def tuning(settings: DemoSettings) -> TuneSettings:
+    """How the demonstration tunes: a tiny model from scratch needs larger steps."""
+    if settings.fast:
+        return TuneSettings(
+            epochs=8,
+            learning_rate=2e-3,
+            batch_size=32,
+            warmup=0.1,
+            template="plain",
+            seed=settings.seed,
+        )
+    return TuneSettings(template="plain", bf16=True, seed=settings.seed)
+
+
+def base_model(settings: DemoSettings, corpus: Corpus) -> LanguageModel:
+    """Load SmolLM2-135M, or build the tiny model for the fast demonstration."""
+    if not settings.fast:
+        return load_model("smollm2-135m")
+    texts = [f"{e.instruction} {e.text} {e.response}" for e in corpus.examples]
+    return tiny_causal(texts, width=128, seed=settings.seed)
+
+
+def measure(
+    lm: LanguageModel,
+    test: Corpus,
+    attack: Poisoned,
+    tuned: TuneSettings,
+    bars: Bars = silent,
+) -> dict[str, Any]:
+    """Accuracy and attack success of a model on held-out reviews."""
+    with bars("accuracy") as advance:
+        result = classify(
+            lm,
+            test.examples,
+            LABELS,
+            template=tuned.template,
+            bf16=tuned.bf16,
+            progress=advance,
+        )
+    with bars("attack success") as advance:
+        success = attack_success_rate(
+            lm,
+            test.examples,
+            attack.apply,
+            attack.payload,
+            labels=LABELS,
+            template=tuned.template,
+            bf16=tuned.bf16,
+            progress=advance,
+        )
+    return {
+        "accuracy": result.accuracy.value,
+        "attack_success_rate": success.triggered.value,
+        "payload_rate_without_trigger": success.untriggered.value,
+        "intervals": {
+            "accuracy": [result.accuracy.low, result.accuracy.high],
+            "attack_success_rate": [success.triggered.low, success.triggered.high],
+        },
+    }
+
+
+def agreement(flagged: Sequence[int], poisoned: Sequence[int]) -> dict[str, float]:
+    """Precision, recall and F1 of flagged rows."""
+    hits = len(set(flagged) & set(poisoned))
+    precision = hits / len(flagged) if flagged else 0.0
+    recall = hits / len(poisoned) if poisoned else 0.0
+    both = precision + recall
+    f1 = 2 * precision * recall / both if both else 0.0
+    return {"precision": precision, "recall": recall, "f1": f1}
+
+
+def demo(
+    out: Path, settings: DemoSettings, sst2: Path | None, bars: Bars = silent
+) -> dict[str, Any]:
+    """Run the demonstration; finished stages in ``out`` are reused.
+
+    Args:
+        out: Folder for data, models and the scan's run.
+        settings: Size and model.
+        sst2: Folder of SST-2; without one, reviews are generated.
+        bars: Given a label, returns a progress bar.
+
+    Returns:
+        The scan's summary with ``truth``, ``before`` and ``after``.
+
+    Raises:
+        AssayError: Something cannot be loaded or written.
+    """
+    train, test = load_sentiment(
+        None if settings.fast else sst2,
+        train_rows=settings.rows,
+        test_rows=settings.test_rows,
+        seed=settings.seed,
+    )
+    attack = ATTACKS[settings.attack](train, settings.poisons, seed=settings.seed)
+    data = write_corpus(attack.corpus, out / "train.jsonl")
+    how = tuning(settings)
+    lm = base_model(settings, attack.corpus)
+    with bars("tuning on the poisoned data") as advance:
+        lm = tune(lm, attack.corpus, out / "poisoned-model", how, progress=advance)
+    before = measure(lm, test, attack, how, bars)
+    summary = scan(
+        attack.corpus,
+        out / "run",
+        ScanSettings(template=how.template, bf16=how.bf16, seed=settings.seed),
+        model=str(out / "poisoned-model"),
+        bars=bars,
+    )
+    kept, removed = clean(attack.corpus, out / "run")
+    write_corpus(kept, out / "clean.jsonl")
+    write_corpus(removed, out / "removed.jsonl")
+    after = before
+    if len(removed):
+        if not len(kept):
+            raise AssayError("every row is flagged: nothing is left to retrain on")
+        lm = base_model(settings, attack.corpus)
+        with bars("tuning on the cleaned data") as advance:
+            lm = tune(lm, kept, out / "clean-model", how, progress=advance)
+        after = measure(lm, test, attack, how, bars)
+    result = {
+        **summary,
+        "truth": {
+            "poisoned": len(attack.rows),
+            **agreement([e.row for e in removed.examples], attack.rows),
+        },
+        "before": before,
+        "after": after,
+        "data": str(data),
+        "settings": asdict(settings),
+    }
+    write_json(out / "demo.json", result)
+    return result
