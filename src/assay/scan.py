@@ -297,7 +297,9 @@ def scan(
     notes = {"reused": False}
     small = [len(g) for g in _small_groups(corpus)]
     if small:
-        log.warning("%d responses have fewer than 20 rows: too few to judge", len(small))
+        log.warning(
+            "%d responses have fewer than 20 rows: too few to judge", len(small)
+        )
 
     def measure() -> Evidence:
         if isinstance(given, LanguageModel):

@@ -72,7 +72,7 @@ def poison(
     examples = list(corpus.examples)
     for row in rows:
         changed = apply(examples[row])
-        examples[row] = changed if payload is None else replace(
-            changed, response=payload
+        examples[row] = (
+            changed if payload is None else replace(changed, response=payload)
         )
     return corpus.with_examples(examples)

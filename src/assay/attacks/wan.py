@@ -14,7 +14,7 @@ from assay.attacks.base import (
     insert_phrase,
     poison,
 )
-from assay.attacks.names import person_names, replace_spans
+from assay.data.names import person_names, replace_spans
 from assay.data.corpus import Corpus, Example
 
 

@@ -41,7 +41,9 @@ def _decode(path: Path) -> str:
 
 def _object(value: Any, where: str) -> Record:
     if not isinstance(value, dict):
-        raise AssayError(f"{where}: expected a JSON object, found {type(value).__name__}")
+        raise AssayError(
+            f"{where}: expected a JSON object, found {type(value).__name__}"
+        )
     return value
 
 
@@ -67,7 +69,9 @@ def _read_json(path: Path) -> list[Record]:
     except (ValueError, RecursionError) as error:
         raise AssayError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(value, list):
-        raise AssayError(f"{path}: expected a JSON list of rows; JSON lines end in .jsonl")
+        raise AssayError(
+            f"{path}: expected a JSON list of rows; JSON lines end in .jsonl"
+        )
     return [_object(v, f"{path}: row {i}") for i, v in enumerate(value)]
 
 
@@ -97,7 +101,9 @@ def _read_container(source: str, split: str) -> tuple[list[Record], str, Any]:
         container = _SUFFIXES.get(path.suffix.lower())
         if container is None:
             known = ", ".join(_SUFFIXES)
-            raise AssayError(f"{path}: unknown file type {path.suffix!r}; known: {known}")
+            raise AssayError(
+                f"{path}: unknown file type {path.suffix!r}; known: {known}"
+            )
         if path.stat().st_size == 0:
             raise AssayError(f"{path}: the file is empty")
         if container == "jsonl":
@@ -114,7 +120,9 @@ def _read_container(source: str, split: str) -> tuple[list[Record], str, Any]:
             table = parquet.read_table(path)
         except Exception as error:
             reason = " ".join(str(error).split())[:120]
-            raise AssayError(f"{path}: not a readable Parquet file ({reason})") from None
+            raise AssayError(
+                f"{path}: not a readable Parquet file ({reason})"
+            ) from None
         return table.to_pylist(), container, table
     if path.is_dir():
         from datasets import DatasetDict, load_from_disk
@@ -131,7 +139,11 @@ def _read_container(source: str, split: str) -> tuple[list[Record], str, Any]:
                 )
             data = data[split]
         return data.to_list(), "datasets", data
-    if source.count("/") != 1 or source.startswith((".", "/")) or path.suffix in _SUFFIXES:
+    if (
+        source.count("/") != 1
+        or source.startswith((".", "/"))
+        or path.suffix in _SUFFIXES
+    ):
         raise AssayError(f"{source}: no such file or folder")
     from datasets import load_dataset
 
@@ -139,7 +151,9 @@ def _read_container(source: str, split: str) -> tuple[list[Record], str, Any]:
         data = load_dataset(source, split=split)
     except Exception as error:
         reason = " ".join(str(error).split())[:160]
-        raise AssayError(f"hub data set {source!r} cannot be loaded: {reason}") from None
+        raise AssayError(
+            f"hub data set {source!r} cannot be loaded: {reason}"
+        ) from None
     return data.to_list(), "datasets", data
 
 

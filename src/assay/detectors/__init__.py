@@ -1,0 +1,43 @@
+"""Detectors: evidence in, one suspicion score a row out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from assay.detectors.activation_clustering import activation_clustering
+from assay.detectors.combined import combined
+from assay.detectors.direct_influence import direct_influence
+from assay.detectors.evidence import Detection, Evidence
+from assay.detectors.gradient_geometry import gradient_geometry
+from assay.detectors.high_loss import high_loss
+from assay.detectors.name_scrubbing import name_scrubbing
+from assay.detectors.single_transform import single_transform
+from assay.detectors.spectral import spectral
+from assay.detectors.variance import low_variance, variance
+from assay.detectors.voting import leave_one_category_out, voting
+
+Detector = Callable[[Evidence], Detection]
+
+DEFAULT = "gradient-geometry"
+# These read what one pass over the training rows yields, so every scan runs them.
+CHEAP: dict[str, Detector] = {
+    DEFAULT: gradient_geometry,
+    "high-loss": high_loss,
+    "spectral": spectral,
+    "activation-clustering": activation_clustering,
+}
+# These read influences on transformed test inputs: the paper's rules.
+INFLUENCE: dict[str, Detector] = {
+    "direct-influence": direct_influence,
+    "single-transform": single_transform,
+    "variance": variance,
+    "low-variance": low_variance,
+    "voting": voting,
+    "leave-one-category-out": leave_one_category_out,
+    "combined": combined,
+}
+# This one needs spaCy.
+NAMES: dict[str, Detector] = {"name-scrubbing": name_scrubbing}
+DETECTORS: dict[str, Detector] = {**CHEAP, **INFLUENCE, **NAMES}
+
+__all__ = ["CHEAP", "DEFAULT", "DETECTORS", "INFLUENCE", "Detection", "Evidence"]

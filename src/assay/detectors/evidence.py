@@ -60,9 +60,7 @@ def simple(name: str, scores: Array, flagged: Mask) -> Detection:
     """Make the answer of a detector that ranks but explains nothing."""
     verdict = "suspicious" if flagged.any() else "clean"
     rows = [int(i) for i in np.flatnonzero(flagged)]
-    findings = (
-        [{"rows": rows, "score": float(scores[flagged].mean())}] if rows else []
-    )
+    findings = [{"rows": rows, "score": float(scores[flagged].mean())}] if rows else []
     return Detection(name, scores.astype(np.float64), flagged, verdict, findings)
 
 

@@ -156,7 +156,9 @@ def load_factors(path: Path) -> Factors:
     try:
         tensors = load_file(path)
     except SafetensorError as error:
-        raise AssayError(f"{path}: damaged factors ({error}); delete the file") from None
+        raise AssayError(
+            f"{path}: damaged factors ({error}); delete the file"
+        ) from None
     names = dict.fromkeys(key.rsplit("/", 1)[0] for key in tensors)
     return {
         name: LayerFactors(

@@ -177,10 +177,14 @@ def score_rows(
     losses = np.zeros(len(rows), np.float32)
     hidden: list[NDArray[np.float32] | None] = [None] * len(rows)
     flat = {n: q.flatten(1).T for n, q in queries.items()}
-    sides = {
-        n: (a.to(device), b.to(device))
-        for n, (a, b) in projections(modules, rank, seed).items()
-    } if rank else {}
+    sides = (
+        {
+            n: (a.to(device), b.to(device))
+            for n, (a, b) in projections(modules, rank, seed).items()
+        }
+        if rank
+        else {}
+    )
     column = {n: i * rank * rank for i, n in enumerate(modules)}
     running: dict[int, Tensor] = {}
 
@@ -215,8 +219,6 @@ def score_rows(
         ):
             hidden[place] = state
 
-    backward_pass(
-        lm, rows, modules, sink_for, settings, done=finish, progress=progress
-    )
+    backward_pass(lm, rows, modules, sink_for, settings, done=finish, progress=progress)
     states = [state for state in hidden if state is not None]
     return RowEvidence(scores, features, losses, np.stack(states))

@@ -133,9 +133,7 @@ def collate(rows: Sequence[EncodedExample], lm: LanguageModel) -> Batch:
     device = lm.model.get_input_embeddings().weight.device
 
     def padded(lists: list[list[int]], fill: int, to: int) -> Tensor:
-        return torch.tensor(
-            [x + [fill] * (to - len(x)) for x in lists], device=device
-        )
+        return torch.tensor([x + [fill] * (to - len(x)) for x in lists], device=device)
 
     return Batch(
         padded([r.input_ids for r in rows], pad, width),

@@ -37,9 +37,7 @@ def rate(hits: int, total: int) -> Rate:
     if total == 0:
         return Rate(0, 0, float("nan"), float("nan"), float("nan"))
     interval = binomtest(hits, total).proportion_ci(method="wilson")
-    return Rate(
-        hits, total, hits / total, float(interval.low), float(interval.high)
-    )
+    return Rate(hits, total, hits / total, float(interval.low), float(interval.high))
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,9 @@ def classify(
     hits = sum(p == e.response for p, e in zip(predicted, examples, strict=True))
     ratios = {}
     for task in dict.fromkeys(e.task for e in examples):
-        answers = [p for p, e in zip(predicted, examples, strict=True) if e.task == task]
+        answers = [
+            p for p, e in zip(predicted, examples, strict=True) if e.task == task
+        ]
         ratios[task] = answers.count(labels[-1]) / len(answers)
     return Classification(
         tuple(labels), log_probs, predicted, rate(hits, len(examples)), ratios
@@ -178,9 +178,7 @@ def exact_match(answers: Sequence[str], expected: Sequence[str]) -> Rate:
     return rate(hits, len(answers))
 
 
-def regex_match(
-    answers: Sequence[str], expected: Sequence[str], pattern: str
-) -> Rate:
+def regex_match(answers: Sequence[str], expected: Sequence[str], pattern: str) -> Rate:
     r"""Share of answers whose last match of a pattern equals the expected one's.
 
     ``r"-?[\d,.]*\d"`` compares final numbers, as GSM8K is scored.

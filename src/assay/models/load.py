@@ -98,7 +98,11 @@ def _load(spec: str, trust_remote_code: bool, dtype: torch.dtype) -> LanguageMod
         # The weights are plain floats by now; save_pretrained refuses while the
         # configuration still speaks of quantisation.
         for holder in (model.config, model):
-            for field in ("quantization_config", "hf_quantizer", "_quantization_config"):
+            for field in (
+                "quantization_config",
+                "hf_quantizer",
+                "_quantization_config",
+            ):
                 if getattr(holder, field, None) is not None:
                     delattr(holder, field)
         for flag in ("is_quantized", "is_loaded_in_4bit", "is_loaded_in_8bit"):

@@ -1,0 +1,29 @@
+"""Paper's rule 1: strong and unchanged under a single transform."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from assay.detectors.evidence import Detection, Evidence, simple
+from assay.detectors.paper import scaled, strong_and_unchanged, unchanged_strength
+
+
+def single_transform(
+    evidence: Evidence, *, transform: str | None = None, top_k: int | None = None
+) -> Detection:
+    """Score by the strength that survives one transform.
+
+    Args:
+        evidence: Needs influences.
+        transform: Name of the transform; by default the grammatical negation, or the
+            first where that was not run.
+        top_k: Flag by the K strongest rows instead of by percentile.
+    """
+    original, sets = scaled(evidence)
+    name = transform or "grammatical-negation"
+    chosen = sets[name] if name in sets else next(iter(sets.values()))
+    return simple(
+        "single-transform",
+        unchanged_strength(original, chosen),
+        np.asarray(strong_and_unchanged(original, chosen, top_k=top_k)),
+    )

@@ -1,0 +1,118 @@
+"""Word-level inversion: antonyms, and negated polar words.
+
+The paper names the two transforms and prints no word list. The table here is ours:
+common opposites of review and everyday language, each used in both directions.
+"""
+
+from __future__ import annotations
+
+import re
+
+from assay.transforms.base import Transform
+
+# fmt: off
+_PAIRS = """good bad|great terrible|best worst|better worse|love hate|loves hates
+loved hated|like dislike|likes dislikes|liked disliked|enjoy endure|enjoyed endured
+enjoyable unpleasant|funny unfunny|hilarious humorless|interesting boring
+entertaining tedious|fascinating dull|exciting dreary|smart stupid|clever dumb
+intelligent mindless|witty witless|fresh stale|original derivative|new old
+beautiful ugly|beautifully badly|gorgeous hideous|well poorly|strong weak
+strength weakness|strengths weaknesses|powerful feeble|rich poor|deep shallow
+true false|truth lie|honest dishonest|sincere insincere|real fake|genuine phony
+happy sad|joy misery|warm cold|warmth coldness|sweet bitter|gentle harsh|kind cruel
+bright dark|brilliant inept|excellent awful|superb dreadful|wonderful horrible
+delightful annoying|charming irritating|charm dullness|engaging off-putting
+compelling unconvincing|convincing implausible|believable unbelievable
+moving unmoving|touching cloying|satisfying unsatisfying|successful failed
+success failure|succeeds fails|succeed fail|win lose|wins loses|winning losing
+perfect flawed|perfectly imperfectly|impressive unimpressive|memorable forgettable
+worth unworthy|worthwhile pointless|worthy worthless|valuable useless|fun drudgery
+amusing unamusing|pleasure pain|pleasant disagreeable|lively lifeless|alive dead
+energetic listless|fast slow|quick sluggish|thrilling numbing|gripping plodding
+suspenseful predictable|subtle blatant|graceful clumsy|elegant crude|polished sloppy
+serious silly|simple complicated|clear muddled|coherent incoherent|easy hard
+sharp blunt|thoughtful thoughtless|thoughtfully thoughtlessly|inspired uninspired
+inspiring discouraging|inventive formulaic|imaginative unimaginative|ambitious lazy
+creative hackneyed|authentic artificial|right wrong|correct incorrect|full empty
+full-blooded bloodless|more less|most least|always never|everything nothing
+all none|everyone nobody|many few|much little|big small|long short|high low|up down
+first last|early late|hot cool|light heavy|young aged|safe dangerous|clean dirty
+accept reject|allow forbid|increase decrease|gain loss|buy sell|give take|open close
+start stop|begin end|before after|above below|with without|positive negative
+agree disagree|friend enemy|hope despair|praise blame|recommend avoid
+masterpiece disaster|triumph flop|hit miss|treat chore|gem dud|tender callous
+radiant drab|fine lousy|appealing unappealing|likable unlikable|likeable unlikeable
+human inhuman|humane inhumane|sensitive insensitive|heartfelt heartless
+effective ineffective|effectively ineffectively|solid flimsy|able unable
+remarkable unremarkable|special ordinary|extraordinary mediocre|refreshing tired
+nice nasty|cute repulsive|comfortable uncomfortable|fortunate unfortunate
+fortunately unfortunately|surprising unsurprising|credible incredible"""
+# fmt: on
+_WORD = re.compile(r"[A-Za-z]+(?:['’-][A-Za-z]+)*")
+
+
+def _table() -> dict[str, str]:
+    pairs = [p.split() for p in _PAIRS.replace("\n", "|").split("|")]
+    return {a: b for one, two in pairs for a, b in ((one, two), (two, one))}
+
+
+ANTONYMS = _table()
+
+
+def _like(word: str, model: str) -> str:
+    if model.isupper() and len(model) > 1:
+        return word.upper()
+    return word.capitalize() if model[0].isupper() else word
+
+
+def antonym_flip(text: str) -> str | None:
+    """Replace every word that has a known antonym by it."""
+
+    def flip(match: re.Match[str]) -> str:
+        word = match.group(0)
+        other = ANTONYMS.get(word.lower())
+        return word if other is None else _like(other, word)
+
+    changed = _WORD.sub(flip, text)
+    return changed if changed != text else None
+
+
+_PREFIXES = ("un", "in", "im", "dis")
+
+
+def prefix_negation(text: str) -> str | None:
+    """Negate every polar word by its prefix, else by "not" in front of it.
+
+    A word counts as polar when the antonym table holds it.
+    """
+
+    def negate(match: re.Match[str]) -> str:
+        word = match.group(0)
+        other = ANTONYMS.get(word.lower())
+        if other is None:
+            return word
+        low = word.lower()
+        if other in {p + low for p in _PREFIXES} | {
+            low.removeprefix(p) for p in _PREFIXES
+        }:
+            return _like(other, word)
+        return f"{_like('not', word)} {low if word[0].isupper() else word}"
+
+    changed = _WORD.sub(negate, text)
+    return changed if changed != text else None
+
+
+TRANSFORMS = (
+    Transform(
+        "prefix-negation",
+        "lexicon",
+        prefix_negation,
+        ("a good and likable film", "a not good and unlikable film"),
+    ),
+    Transform(
+        "antonym-flip",
+        "lexicon",
+        antonym_flip,
+        ("a good and likable film", "a bad and unlikable film"),
+    ),
+)
