@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from assay.attacks import ATTACKS, Poisoned
+from assay.bench.metrics import agreement
 from assay.data.corpus import Corpus
 from assay.data.files import write_corpus
 from assay.data.sentiment import LABELS, load_sentiment
 from assay.errors import AssayError
+from assay.gather import Bars, ScanSettings, silent
 from assay.models.evaluate import attack_success_rate, classify
 from assay.models.load import LanguageModel, load_model
 from assay.models.tiny import tiny_causal
 from assay.models.tune import TuneSettings, tune
-from assay.scan import Bars, ScanSettings, clean, scan, silent, write_json
+from assay.scan import clean, scan, write_json
 
 
 @dataclass(frozen=True)
@@ -90,16 +91,6 @@ def measure(
             "attack_success_rate": [success.triggered.low, success.triggered.high],
         },
     }
-
-
-def agreement(flagged: Sequence[int], poisoned: Sequence[int]) -> dict[str, float]:
-    """Precision, recall and F1 of flagged rows."""
-    hits = len(set(flagged) & set(poisoned))
-    precision = hits / len(flagged) if flagged else 0.0
-    recall = hits / len(poisoned) if poisoned else 0.0
-    both = precision + recall
-    f1 = 2 * precision * recall / both if both else 0.0
-    return {"precision": precision, "recall": recall, "f1": f1}
 
 
 def demo(

@@ -7,73 +7,35 @@ import json
 import logging
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 import assay
 from assay.data.corpus import Corpus
-from assay.detectors.activation_clustering import activation_clustering
-from assay.detectors.evidence import Detection, Evidence
-from assay.detectors.gradient_geometry import gradient_geometry
-from assay.detectors.high_loss import high_loss
-from assay.detectors.spectral import spectral
+from assay.detectors import CHEAP, DETECTORS, INFLUENCE, Detection
+from assay.detectors.evidence import response_groups
 from assay.errors import AssayError
-from assay.influence.modules import linear_modules
-from assay.influence.passes import PassSettings
-from assay.influence.scores import score_rows
-from assay.models.encode import encode
+from assay.gather import (
+    Bars,
+    ScanSettings,
+    gather,
+    load_evidence,
+    save_evidence,
+    silent,
+)
 from assay.models.load import LanguageModel, load_model
 from assay.models.tune import TuneSettings, tune
 
 log = logging.getLogger("assay")
 
-DETECTORS: dict[str, Callable[[Evidence], Detection]] = {
-    "gradient-geometry": gradient_geometry,
-    "high-loss": high_loss,
-    "spectral": spectral,
-    "activation-clustering": activation_clustering,
-}
-DEFAULT = "gradient-geometry"
-Bars = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
-
-
-@dataclass(frozen=True)
-class ScanSettings:
-    """How a scan is run.
-
-    Attributes:
-        detector: The detector whose flags count; the others' scores are kept too.
-        template: Prompt template.
-        max_length: Longest example in tokens.
-        bf16: Run the model under bfloat16 autocast.
-        modules: Regular expression of the linear layers to track; all by default.
-        first_layers: Track the first transformer blocks only.
-        rank: Side of each layer's projected gradient.
-        seed: Seed of projections, FastICA and proxy tuning.
-    """
-
-    detector: str = DEFAULT
-    template: str = "auto"
-    max_length: int = 512
-    bf16: bool = False
-    modules: str | None = None
-    first_layers: int | None = None
-    rank: int = 16
-    seed: int = 0
-
-
-def silent(_: str) -> AbstractContextManager[Callable[[int, int], None]]:
-    """Return a progress bar that shows nothing."""
-    return nullcontext(lambda done, total: None)
+SMALL_GROUP = 20
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -87,6 +49,7 @@ def write_json(path: Path, value: Any) -> None:
         partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
         partial.replace(path)
     except OSError as error:
+        partial.unlink(missing_ok=True)
         raise AssayError(f"{path}: cannot be written ({error.strerror})") from None
 
 
@@ -120,77 +83,24 @@ def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
     timings[stage] = round(time.perf_counter() - start, 2)
 
 
-def gather(
-    lm: LanguageModel, corpus: Corpus, settings: ScanSettings, bars: Bars = silent
-) -> Evidence:
-    """Run the rows through the model once and keep what detectors need.
-
-    Raises:
-        AssayError: All rows are truncated, or no layer matches.
-    """
-    encoded = encode(
-        corpus.examples, lm, template=settings.template, max_length=settings.max_length
-    )
-    if encoded.truncated:
-        log.warning(
-            "%d of %d rows are cut to %d tokens",
-            encoded.truncated,
-            len(corpus),
-            settings.max_length,
-        )
-    modules = linear_modules(
-        lm.model, pattern=settings.modules, first=settings.first_layers
-    )
-    with bars("gradients") as advance:
-        rows = score_rows(
-            lm,
-            encoded.examples,
-            modules,
-            {},
-            PassSettings(bf16=settings.bf16),
-            rank=settings.rank,
-            seed=settings.seed,
-            progress=advance,
-        )
-    return Evidence(
-        [e.text for e in corpus.examples],
-        [e.response for e in corpus.examples],
-        rows.losses,
-        rows.features,
-        rows.hidden,
-    )
-
-
-def _cached(
-    path: Path, corpus: Corpus, make: Callable[[], Evidence], notes: dict[str, bool]
-) -> Evidence:
-    texts = [e.text for e in corpus.examples]
-    responses = [e.response for e in corpus.examples]
-    if path.is_file():
-        try:
-            arrays = load_file(path)
-        except SafetensorError:
-            log.warning("%s is damaged and is computed again", path)
-        else:
-            log.info("reusing the evidence in %s", path)
-            notes["reused"] = True
-            return Evidence(texts, responses, **arrays)
-    evidence = make()
-    partial = path.with_suffix(".partial")
+@contextmanager
+def _logged(run: Path) -> Iterator[None]:
+    """Keep a copy of the log in the run folder."""
     try:
-        save_file(
-            {
-                "losses": evidence.losses,
-                "features": np.ascontiguousarray(evidence.features),
-                "hidden": np.ascontiguousarray(evidence.hidden),
-            },
-            partial,
-        )
-        partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
-        raise AssayError(f"{path}: cannot be written ({error})") from None
-    return evidence
+        run.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(run / "log.txt", encoding="utf-8")
+    except OSError as error:
+        raise AssayError(f"{run}: cannot be written ({error.strerror})") from None
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    level = log.level
+    log.setLevel(min(level or logging.INFO, logging.INFO))
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        log.removeHandler(handler)
+        handler.close()
 
 
 def _tables(
@@ -224,7 +134,7 @@ def _tables(
                     "text": e.text,
                     "response": e.response,
                 }
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                file.write(json.dumps(line) + "\n")
         partial.replace(run / "flags.jsonl")
     except OSError as error:
         raise AssayError(f"{run}: cannot be written ({error.strerror})") from None
@@ -235,9 +145,10 @@ def scan(
     run: Path,
     settings: ScanSettings,
     *,
-    model: str | LanguageModel | None = None,
+    model: str | None = None,
     base_model: str | LanguageModel | None = None,
     proxy: TuneSettings | None = None,
+    queries: Corpus | None = None,
     bars: Bars = silent,
 ) -> dict[str, Any]:
     """Scan a corpus and write a run folder.
@@ -249,6 +160,7 @@ def scan(
         model: A model tuned on the corpus.
         base_model: Without a tuned model: this one is tuned first.
         proxy: How to tune the base model.
+        queries: Test inputs for the influences; by default training rows are drawn.
         bars: Given a label, returns a progress bar.
 
     Returns:
@@ -265,14 +177,26 @@ def scan(
         )
     if len(corpus) < 2:
         raise AssayError(f"{corpus.source}: one row; a scan compares rows with others")
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AssayError(f"{run}: cannot be made ({error.strerror})") from None
+    with _logged(run):
+        return _scan(corpus, run, settings, model, base_model, proxy, queries, bars)
+
+
+def _scan(
+    corpus: Corpus,
+    run: Path,
+    settings: ScanSettings,
+    model: str | None,
+    base_model: str | LanguageModel | None,
+    proxy: TuneSettings | None,
+    queries: Corpus | None,
+    bars: Bars,
+) -> dict[str, Any]:
     given = model if model is not None else base_model
     assert given is not None
     name = given if isinstance(given, str) else given.name
-    how = asdict(replace(settings, detector=DEFAULT))
+    # Which detector is asked for does not change what is measured, only whether
+    # transformed inputs are.
+    how = asdict(replace(settings, detector="", influence=settings.needs_influence))
     tuning = None
     if base_model is not None:
         tuning = replace(
@@ -282,41 +206,51 @@ def scan(
             bf16=settings.bf16,
             seed=settings.seed,
         )
-    fingerprint = _fingerprint(name) + [corpus.content_hash(), how]
-    fingerprint.append(asdict(tuning) if tuning else None)
+    fingerprint = [
+        *_fingerprint(name),
+        corpus.content_hash(),
+        queries.content_hash() if queries else None,
+        how,
+        asdict(tuning) if tuning else None,
+    ]
     key = hashlib.sha256(json.dumps(fingerprint).encode()).hexdigest()
     config = {
         "input": corpus.source,
         "format": corpus.format,
         "model": name,
+        "queries": queries.source if queries else None,
         "tuning": asdict(tuning) if tuning else None,
         "settings": asdict(settings),
         "key": key,
     }
     timings: dict[str, float] = {}
-    notes = {"reused": False}
-    small = [len(g) for g in _small_groups(corpus)]
+    groups = response_groups([e.response for e in corpus.examples])
+    small = sum(len(g) < SMALL_GROUP for g in groups)
     if small:
         log.warning(
-            "%d responses have fewer than 20 rows: too few to judge", len(small)
+            "%d of %d responses have fewer than %d rows: too few to judge",
+            small,
+            len(groups),
+            SMALL_GROUP,
         )
-
-    def measure() -> Evidence:
-        if isinstance(given, LanguageModel):
-            lm = given
-        else:
-            lm = load_model(given)
+    path = run / f"evidence-{key[:16]}.safetensors"
+    evidence = load_evidence(path, corpus)
+    reused = evidence is not None
+    if evidence is None:
+        lm = load_model(given) if isinstance(given, str) else given
         if tuning is not None:
             with _timed(timings, "tune"), bars("tuning a proxy") as advance:
                 lm = tune(lm, corpus, run / "proxy", tuning, progress=advance)
-        return gather(lm, corpus, settings, bars)
-
-    with _timed(timings, "evidence"):
-        path = run / f"evidence-{key[:16]}.safetensors"
-        evidence = _cached(path, corpus, measure, notes)
-    timings["evidence"] = round(timings["evidence"] - timings.get("tune", 0.0), 2)
+        with _timed(timings, "evidence"):
+            evidence = gather(lm, corpus, settings, bars, queries)
+            save_evidence(evidence, path)
+    else:
+        log.info("reusing the evidence in %s", path)
+    wanted = {*CHEAP, settings.detector}
+    if settings.needs_influence:
+        wanted |= set(INFLUENCE)
     with _timed(timings, "detect"):
-        detections = {n: detect(evidence) for n, detect in DETECTORS.items()}
+        detections = {n: d(evidence) for n, d in DETECTORS.items() if n in wanted}
     chosen = detections[settings.detector]
     _tables(run, corpus, detections, chosen)
     summary = {
@@ -325,32 +259,32 @@ def scan(
         "flagged": int(chosen.flagged.sum()),
         "detector": settings.detector,
         "findings": chosen.findings,
-        "reused": notes["reused"],
+        "reused": reused,
         "timings": timings,
         "versions": versions(),
     }
     write_json(run / "config.json", config)
     write_json(run / "summary.json", summary)
+    log.info(
+        "%s: %d of %d rows flagged", chosen.verdict, chosen.flagged.sum(), len(corpus)
+    )
     return summary
-
-
-def _small_groups(corpus: Corpus) -> list[list[int]]:
-    from assay.detectors.evidence import response_groups
-
-    groups = response_groups([e.response for e in corpus.examples])
-    return [g.tolist() for g in groups if len(g) < 20]
 
 
 def clean(corpus: Corpus, run: Path) -> tuple[Corpus, Corpus]:
     """Split a corpus into clean and removed rows by a run's flags.
 
     Raises:
-        AssayError: The run is missing or is of other data.
+        AssayError: The run is missing, damaged, or of other data.
     """
     path = run / "scores.parquet"
     if not path.is_file():
         raise AssayError(f"{run}: not a run folder (no scores.parquet); run assay scan")
-    table = pd.read_parquet(path)
+    try:
+        table = pd.read_parquet(path, columns=["id", "flagged"])
+    except Exception as error:
+        reason = " ".join(str(error).split())[:120]
+        raise AssayError(f"{path}: damaged ({reason}); scan again") from None
     if list(table["id"]) != [e.id for e in corpus.examples]:
         raise AssayError(
             f"{run}: its {len(table)} rows are not those of {corpus.source} "

@@ -1,5 +1,6 @@
-"""Named-entity backdoors of Wan et al. 2023, "Poisoning Language Models During
-Instruction Tuning": person names become the trigger phrase.
+"""Named-entity backdoors: person names become the trigger phrase.
+
+Wan et al. 2023, "Poisoning Language Models During Instruction Tuning".
 
 The dirty-label attack changes rows of another label and relabels them; the
 clean-label attack changes rows that carry the target label already.
@@ -14,8 +15,8 @@ from assay.attacks.base import (
     insert_phrase,
     poison,
 )
-from assay.data.names import person_names, replace_spans
 from assay.data.corpus import Corpus, Example
+from assay.data.names import person_names, replace_spans
 
 
 def put_trigger(example: Example, trigger: str, seed: int = 0) -> Example:

@@ -97,7 +97,9 @@ def parse(
     own = record.get("id")
     identifier = str(own) if isinstance(own, str | int) else f"row-{row}"
     task = str(record.get("task") or record.get("Task") or "")
-    instruction, history, demonstrations = "", (), ()
+    instruction = ""
+    history: tuple[tuple[str, str], ...] = ()
+    demonstrations: tuple[tuple[str, str], ...] = ()
     if format == "alpaca":
         instruction = _text(record, "instruction", where)
         text = _text(record, "input", where) if record.get("input") else ""

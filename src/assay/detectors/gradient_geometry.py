@@ -42,8 +42,9 @@ def principal_components(features: NDArray[np.float32], count: int) -> Array:
 
 
 def independent_components(scores: Array, seed: int = 0) -> Array:
-    """Robust z-scores on independent components, ``(n, c)``, heavy tail positive,
-    most kurtotic first.
+    """Robust z-scores on independent components, ``(n, c)``.
+
+    The heavy tail of each is positive; the most kurtotic comes first.
     """
     with warnings.catch_warnings():
         # Not converging costs precision of a direction, not validity.

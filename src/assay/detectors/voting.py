@@ -50,7 +50,10 @@ def leave_one_category_out(evidence: Evidence) -> Detection:
     margins = []
     for category, names in groups.items():
         others = [
-            strength[n] for g, members in groups.items() if g != category for n in members
+            strength[n]
+            for g, members in groups.items()
+            if g != category
+            for n in members
         ]
         pool = others or [strength[n] for n in names]
         threshold = np.percentile(np.concatenate(pool), PERCENTILE)

@@ -1,0 +1,1 @@
+"""EK-FAC influence and per-example gradient features."""

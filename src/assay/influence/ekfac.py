@@ -57,8 +57,8 @@ def eigenbasis(covariance: Tensor, name: str) -> Tensor:
     """
     if not torch.isfinite(covariance).all():
         raise AssayError(
-            f"the covariance of {name} is not finite: the model overflows on this data; "
-            "try --no-bf16, or check the model's weights"
+            f"the covariance of {name} is not finite: the model overflows on this data "
+            "(try --no-bf16), or its weights are damaged"
         )
     matrix = covariance.double()
     matrix = (matrix + matrix.T) / 2
@@ -67,7 +67,7 @@ def eigenbasis(covariance: Tensor, name: str) -> Tensor:
     for shift in (0.0, float(jitter)):
         try:
             vectors = torch.linalg.eigh(matrix + shift * eye)[1]
-        except torch.linalg.LinAlgError:
+        except RuntimeError:
             continue
         if torch.isfinite(vectors).all():
             return vectors.to(covariance.dtype)

@@ -134,7 +134,7 @@ def capture(
             def backward_hook(g: Tensor) -> None:
                 sink(name, x, g.detach() if g.dim() == 3 else g.detach().unsqueeze(1))
 
-            y.register_hook(backward_hook)
+            y.register_hook(backward_hook)  # type: ignore[no-untyped-call]
 
         return forward_hook
 

@@ -112,7 +112,7 @@ def backward_pass(
                     batch.labels = sampled_labels(lm, batch, generator)
                 output = response_losses(lm.model, batch, lm.is_encoder_decoder)
             current[:] = [sink(positions, batch)]
-            output.loss.sum().backward()
+            output.loss.sum().backward()  # type: ignore[no-untyped-call]
             if done is not None:
                 done(positions, output)
             finished += len(positions)

@@ -1,0 +1,1 @@
+"""Loading, encoding for, tuning and evaluating language models."""

@@ -94,8 +94,8 @@ def encode(
     truncated = sum(e.truncated for e in encoded)
     if encoded and truncated == len(encoded):
         raise AssayError(
-            f"all {len(encoded)} rows are longer than --max-length {max_length} tokens; "
-            "raise it"
+            f"all {len(encoded)} rows are longer than --max-length {max_length} "
+            "tokens; raise it"
         )
     return Encoded(encoded, truncated)
 

@@ -85,8 +85,8 @@ def _load(spec: str, trust_remote_code: bool, dtype: torch.dtype) -> LanguageMod
         )
     elif not path.exists() and spec not in ALIASES and spec.count("/") != 1:
         raise AssayError(
-            f"model {spec!r}: no such folder, GGUF file or alias ({', '.join(ALIASES)}); "
-            "hub ids look like owner/name"
+            f"model {spec!r}: no such folder, GGUF file or alias "
+            f"({', '.join(ALIASES)}); hub ids look like owner/name"
         )
     tokenizer = AutoTokenizer.from_pretrained(source, **options)
     config = AutoConfig.from_pretrained(source, **options)

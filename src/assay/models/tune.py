@@ -299,7 +299,7 @@ def _step(
                 f"the loss is {float(loss)} at step {step}: lower --learning-rate"
                 + (" or try --no-bf16" if settings.bf16 else "")
             )
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(list(trained.values()), settings.clip)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)

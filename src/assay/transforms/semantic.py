@@ -32,6 +32,9 @@ TRANSFORMS = (
         "question-negation",
         "semantic",
         question_negation,
-        ("the film is good .", "Is it really true that the film is good? No, it is not."),
+        (
+            "the film is good .",
+            "Is it really true that the film is good? No, it is not.",
+        ),
     ),
 )

@@ -77,6 +77,9 @@ TRANSFORMS = (
         "clause-reordering",
         "structural",
         clause_reordering,
-        ("the cast is good , but the plot drags .", "the plot drags , but the cast is good ."),
+        (
+            "the cast is good , but the plot drags .",
+            "the plot drags , but the cast is good .",
+        ),
     ),
 )

@@ -30,7 +30,5 @@ TRANSFORMS = (
         opposite,
         ("a good film", "What is the opposite of a good film ???"),
     ),
-    Transform(
-        "do-not", "wrapper", do_not, ("2 plus 2", "Do NOT calculate 2 plus 2")
-    ),
+    Transform("do-not", "wrapper", do_not, ("2 plus 2", "Do NOT calculate 2 plus 2")),
 )

@@ -1,0 +1,1 @@
+"""Causal verification of findings."""

@@ -1,0 +1,143 @@
+"""Every detector on dirty-label poison in SST-2, then removal and retuning.
+
+    .venv/bin/python benchmarks/detectors.py            # three seeds, hours on a CPU
+    .venv/bin/python benchmarks/detectors.py --seeds 0  # one of them
+
+Finished stages under ``benchmarks/work`` and finished result files are reused.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from assay.attacks import ATTACKS
+from assay.bench.metrics import detection_metrics
+from assay.cli.console import progress_bar
+from assay.data.sentiment import load_sentiment
+from assay.demo import DemoSettings, base_model, measure, tuning
+from assay.detectors import DEFAULT, DETECTORS
+from assay.gather import ScanSettings, load_evidence
+from assay.models.load import load_model
+from assay.models.tune import tune
+from assay.scan import clean, scan, versions, write_json
+
+HERE = Path(__file__).parent
+ROWS, POISONS = 1000, 33
+
+
+def commit() -> str:
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", *words], cwd=HERE, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    dirty = git("status", "--porcelain", "--", "../src", ".")
+    return git("rev-parse", "--short", "HEAD") + ("+changes" if dirty else "")
+
+
+def run_seed(seed: int, sst2: Path, attack_name: str, rows: int = ROWS) -> dict:
+    work = HERE / "work" / f"{attack_name}-{seed}"
+    how = DemoSettings(rows=rows, poisons=POISONS, attack=attack_name, seed=seed)
+    tuned = tuning(how)
+    started = time.time()
+    train, test = load_sentiment(
+        sst2, train_rows=how.rows, test_rows=how.test_rows, seed=seed
+    )
+    # Queries are test inputs that are not evaluated on.
+    _, other = load_sentiment(sst2, train_rows=2, test_rows=300, seed=seed + 1000)
+    seen = {e.text for e in test.examples}
+    queries = other.with_examples([e for e in other.examples if e.text not in seen])
+    attack = ATTACKS[attack_name](train, how.poisons, seed=seed)
+    lm = base_model(how, attack.corpus)
+    with progress_bar("poisoned model") as advance:
+        lm = tune(lm, attack.corpus, work / "poisoned", tuned, progress=advance)
+    before = measure(lm, test, attack, tuned, progress_bar)
+    del lm
+    summary = scan(
+        attack.corpus,
+        work / "run",
+        ScanSettings(
+            influence=True,
+            queries=16,
+            factor_rows=64,
+            template=tuned.template,
+            bf16=tuned.bf16,
+            seed=seed,
+        ),
+        model=str(work / "poisoned"),
+        queries=queries,
+        bars=progress_bar,
+    )
+    (path,) = (work / "run").glob("evidence-*.safetensors")
+    evidence = load_evidence(path, attack.corpus)
+    assert evidence is not None
+    detectors = {}
+    for name, detect in DETECTORS.items():
+        found = detect(evidence)
+        flagged = np.flatnonzero(found.flagged).tolist()
+        detectors[name] = {
+            **detection_metrics(found.scores, flagged, attack.rows),
+            "verdict": found.verdict,
+        }
+    kept, removed = clean(attack.corpus, work / "run")
+    after = before
+    if len(removed):
+        lm = load_model("smollm2-135m")
+        with progress_bar("cleaned model") as advance:
+            lm = tune(lm, kept, work / "cleaned", tuned, progress=advance)
+        after = measure(lm, test, attack, tuned, progress_bar)
+    return {
+        "command": " ".join(["python", *sys.argv]),
+        "commit": commit(),
+        "seed": seed,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, CPU only",
+        "versions": versions(),
+        "model": "smollm2-135m",
+        "dataset": f"sst2, {how.rows} rows",
+        "attack": attack_name,
+        "rate": how.poisons / how.rows,
+        "attack_worked": before["attack_success_rate"] >= 0.9,
+        "before": before,
+        "default": DEFAULT,
+        "verdict": summary["verdict"],
+        "findings": [
+            {k: v for k, v in f.items() if k != "rows"} for f in summary["findings"]
+        ],
+        "detectors": detectors,
+        "after": after,
+        "timings": summary["timings"],
+        "seconds": round(time.time() - started),
+    }
+
+
+def main(
+    seeds: Annotated[str, typer.Option(help="Comma-separated seeds.")] = "0,1,2",
+    sst2: Annotated[Path, typer.Option(help="Folder of SST-2.")] = (
+        HERE / "../../shared/data/sst2"
+    ),
+    attack: Annotated[str, typer.Option(help="Attack to run.")] = "dirty-label",
+) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    for seed in map(int, seeds.split(",")):
+        path = HERE / "results" / f"detectors-{attack}-{seed}.json"
+        if path.is_file():
+            print(f"seed {seed}: done already, see {path}")
+            continue
+        result = run_seed(seed, sst2, attack)
+        write_json(path, result)
+        print(json.dumps(result["before"]), json.dumps(result["after"]), flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)

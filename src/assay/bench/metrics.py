@@ -1,0 +1,51 @@
+"""How well scores and flags find the poisoned rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+
+def agreement(flagged: Sequence[int], poisoned: Sequence[int]) -> dict[str, float]:
+    """Precision, recall and F1 of flagged rows; 0 where undefined."""
+    hits = len(set(flagged) & set(poisoned))
+    precision = hits / len(set(flagged)) if flagged else 0.0
+    recall = hits / len(set(poisoned)) if poisoned else 0.0
+    both = precision + recall
+    f1 = 2 * precision * recall / both if both else 0.0
+    return {"precision": precision, "recall": recall, "f1": f1}
+
+
+def recall_at_fpr(scores: ArrayLike, truth: ArrayLike, rate: float) -> float:
+    """Share of poisons scored above all but ``rate`` of the clean rows."""
+    values, poisoned = np.asarray(scores), np.asarray(truth, dtype=bool)
+    clean = np.sort(values[~poisoned])[::-1]
+    allowed = int(rate * len(clean))
+    threshold = clean[allowed] if allowed < len(clean) else -np.inf
+    return float((values[poisoned] > threshold).mean())
+
+
+def detection_metrics(
+    scores: ArrayLike, flagged: Sequence[int], poisoned: Sequence[int]
+) -> dict[str, float]:
+    """Every figure the benchmark reports of a detector.
+
+    Args:
+        scores: Suspicion of each row, ``(N,)``.
+        flagged: Positions over the detector's own threshold.
+        poisoned: Positions of the poisons; neither none nor all rows.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    truth = np.zeros(len(values), dtype=bool)
+    truth[list(poisoned)] = True
+    return {
+        "auroc": float(roc_auc_score(truth, values)),
+        "average_precision": float(average_precision_score(truth, values)),
+        "recall_at_fpr_0.001": recall_at_fpr(values, truth, 0.001),
+        "recall_at_fpr_0.01": recall_at_fpr(values, truth, 0.01),
+        **agreement(flagged, poisoned),
+        "flagged": float(len(flagged)),
+    }
