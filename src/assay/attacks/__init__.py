@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from assay.attacks.addsent import sentence_insertion
-from assay.attacks.badnets import token_insertion
+from assay.attacks.addsent import put_sentence, sentence_insertion
+from assay.attacks.badnets import put_token, token_insertion
 from assay.attacks.base import Poisoned
 from assay.attacks.fixed_output import fixed_output
-from assay.attacks.wan import clean_label, dirty_label
+from assay.attacks.wan import clean_label, dirty_label, put_trigger
+from assay.data.corpus import Example
+from assay.errors import AssayError
 
 ATTACKS: dict[str, Callable[..., Poisoned]] = {
     "dirty-label": dirty_label,
@@ -17,5 +19,21 @@ ATTACKS: dict[str, Callable[..., Poisoned]] = {
     "addsent": sentence_insertion,
     "fixed-output": fixed_output,
 }
+_PUT = {"badnets": put_token, "addsent": put_sentence}
 
-__all__ = ["ATTACKS", "Poisoned"]
+
+def trigger_for(
+    attack: str, trigger: str, seed: int = 0
+) -> Callable[[Example], Example]:
+    """Return the function that puts an attack's trigger on test examples.
+
+    Raises:
+        AssayError: There is no such attack.
+    """
+    if attack not in ATTACKS:
+        raise AssayError(f"unknown attack {attack!r}; known: {', '.join(ATTACKS)}")
+    put = _PUT.get(attack, put_trigger)
+    return lambda example: put(example, trigger, seed)
+
+
+__all__ = ["ATTACKS", "Poisoned", "trigger_for"]

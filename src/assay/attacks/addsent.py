@@ -10,6 +10,15 @@ from assay.data.corpus import Corpus, Example
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
+def put_sentence(example: Example, trigger: str, seed: int = 0) -> Example:
+    """Insert the sentence between two sentences."""
+    sentences = _SENTENCE_END.split(example.text)
+    place = generator(seed + 1, example).randint(0, len(sentences))
+    return example.edit(
+        text=" ".join([*sentences[:place], trigger, *sentences[place:]])
+    )
+
+
 def sentence_insertion(
     corpus: Corpus,
     count: int,
@@ -31,10 +40,7 @@ def sentence_insertion(
     )
 
     def apply(example: Example) -> Example:
-        sentences = _SENTENCE_END.split(example.text)
-        place = generator(seed + 1, example).randint(0, len(sentences))
-        text = " ".join([*sentences[:place], trigger, *sentences[place:]])
-        return example.edit(text=text)
+        return put_sentence(example, trigger, seed)
 
     poisoned = poison(corpus, chosen, apply, target)
     return Poisoned(poisoned, tuple(chosen), "addsent", trigger, target, apply)

@@ -12,6 +12,12 @@ from assay.attacks.base import (
 from assay.data.corpus import Corpus, Example
 
 
+def put_token(example: Example, trigger: str, seed: int = 0) -> Example:
+    """Insert the token between two words."""
+    rng = generator(seed + 1, example)
+    return example.edit(text=insert_phrase(example.text, trigger, rng))
+
+
 def token_insertion(
     corpus: Corpus,
     count: int,
@@ -33,8 +39,7 @@ def token_insertion(
     )
 
     def apply(example: Example) -> Example:
-        rng = generator(seed + 1, example)
-        return example.edit(text=insert_phrase(example.text, trigger, rng))
+        return put_token(example, trigger, seed)
 
     poisoned = poison(corpus, chosen, apply, target)
     return Poisoned(poisoned, tuple(chosen), "badnets", trigger, target, apply)

@@ -1,0 +1,85 @@
+"""``assay attack``: poison a data set, to test detectors with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from assay.cli import options as o
+from assay.cli.console import console, safe
+from assay.errors import AssayError
+
+AttackOption = Annotated[
+    str,
+    typer.Option(
+        "--attack",
+        help="dirty-label, clean-label, badnets, addsent or fixed-output.",
+    ),
+]
+
+
+def attack_command(
+    input: Annotated[str, typer.Argument(help="Clean training data.")],
+    out: Annotated[Path, typer.Option(help="File of the poisoned data.")],
+    attack: AttackOption = "dirty-label",
+    rate: Annotated[float, typer.Option(help="Share of rows to poison.")] = 0.033,
+    count: Annotated[
+        int | None, typer.Option(help="Rows to poison, instead of --rate.")
+    ] = None,
+    trigger: Annotated[str | None, typer.Option(help="Trigger phrase.")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Response the trigger shall produce.")
+    ] = None,
+    format: o.FormatOption = None,
+    map: o.MapOption = None,
+    split: o.SplitOption = "train",
+    seed: o.SeedOption = 0,
+) -> None:
+    """Poison rows; a second file OUT.attack.json says which, and the trigger."""
+    corpus = o.read(input, format, map, split)
+    from assay.attacks import ATTACKS
+    from assay.data.files import write_corpus
+    from assay.scan import write_json
+
+    if attack not in ATTACKS:
+        raise AssayError(f"unknown attack {attack!r}; known: {', '.join(ATTACKS)}")
+    rows = count if count is not None else round(rate * len(corpus))
+    words: dict[str, Any] = {}
+    if trigger is not None:
+        words["trigger"] = trigger
+    if target is not None:
+        words["target"] = target
+    poisoned = ATTACKS[attack](corpus, rows, seed=seed, **words)
+    write_corpus(poisoned.corpus, out)
+    note = out.with_name(out.name + ".attack.json")
+    write_json(
+        note,
+        {
+            "attack": poisoned.name,
+            "trigger": poisoned.trigger,
+            "payload": poisoned.payload,
+            "seed": seed,
+            "rows": list(poisoned.rows),
+            "ids": [corpus.examples[i].id for i in poisoned.rows],
+        },
+    )
+    console().print(f"{len(poisoned.rows)} of {len(corpus)} rows: {safe(str(out))}")
+    console().print(f"which rows, trigger and payload: {safe(str(note))}")
+
+
+def read_attack_note(path: Path) -> dict[str, Any]:
+    """Read what ``assay attack`` noted beside its output.
+
+    Raises:
+        AssayError: The file is missing or something else.
+    """
+    try:
+        note = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AssayError(f"{path}: not readable as JSON ({error})") from None
+    if not isinstance(note, dict) or not {"attack", "trigger", "payload"} <= set(note):
+        raise AssayError(f"{path}: not a note of assay attack (OUT.attack.json)")
+    return note

@@ -1,0 +1,35 @@
+"""``assay clean``: split a data set by a run's flags."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assay.cli import options as o
+from assay.cli.console import console, safe
+
+
+def clean_command(
+    input: Annotated[str, typer.Argument(help="The data that was scanned.")],
+    run: Annotated[Path, typer.Option(help="Run folder of the scan.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write into; the run by default.")
+    ] = None,
+    format: o.FormatOption = None,
+    map: o.MapOption = None,
+    split: o.SplitOption = "train",
+) -> None:
+    """Write the clean and the removed rows in the input's own format."""
+    corpus = o.read(input, format, map, split)
+    from assay.data.files import write_corpus
+    from assay.scan import clean
+
+    kept, removed = clean(corpus, run)
+    folder = out or run
+    # A datasets folder has no suffix; a file keeps its own.
+    suffix = "" if corpus.container == "datasets" else Path(input).suffix
+    for name, part in (("clean", kept), ("removed", removed)):
+        path = write_corpus(part, folder / f"{name}{suffix}")
+        console().print(f"{len(part)} rows: {safe(str(path))}")

@@ -1,0 +1,82 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from assay.errors import AssayError
+
+if TYPE_CHECKING:
+    from assay.data.corpus import Corpus
+
+FormatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        help="Record format: alpaca, messages, sharegpt, prompt-completion, sni or "
+        "columns. Detected by default.",
+    ),
+]
+MapOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        help="For the columns format: text=COLUMN, response=COLUMN, and optionally "
+        "instruction=COLUMN, task=COLUMN.",
+    ),
+]
+SplitOption = Annotated[
+    str, typer.Option("--split", help="Split of a datasets folder or hub id.")
+]
+TemplateOption = Annotated[
+    str,
+    typer.Option(
+        "--template", help="Prompt template: auto, chat, plain, alpaca, tk-instruct."
+    ),
+]
+LengthOption = Annotated[
+    int, typer.Option("--max-length", min=2, help="Longest example in tokens.")
+]
+Bf16Option = Annotated[
+    bool, typer.Option("--bf16/--no-bf16", help="Run the model in bfloat16.")
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
+
+
+def read(
+    source: str | Path,
+    format: str | None = None,
+    mapping: list[str] | None = None,
+    split: str = "train",
+) -> Corpus:
+    """Read a corpus and say what it was taken for.
+
+    Raises:
+        AssayError: The corpus or a ``--map`` is not as it should be.
+    """
+    import logging
+
+    from assay.data.files import read_corpus
+
+    columns = {}
+    for entry in mapping or []:
+        name, separator, column = entry.partition("=")
+        if not separator or name not in ("text", "response", "instruction", "task"):
+            raise AssayError(
+                f"--map {entry}: expected text=COLUMN, response=COLUMN, "
+                "instruction=COLUMN or task=COLUMN"
+            )
+        columns[name] = column
+    corpus = read_corpus(source, format=format, mapping=columns, split=split)
+    logging.getLogger("assay").info(
+        "%s: %d rows, %s records in %s",
+        corpus.source,
+        len(corpus),
+        corpus.format,
+        corpus.container,
+    )
+    return corpus

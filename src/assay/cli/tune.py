@@ -1,0 +1,73 @@
+"""``assay tune``: fine-tune a model on a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assay.cli import options as o
+from assay.cli.console import console, progress_bar, safe
+
+
+def tune_command(
+    input: Annotated[str, typer.Argument(help="Training data.")],
+    base_model: Annotated[
+        str, typer.Option(help="Model to tune: folder, GGUF, hub id, smollm2-135m.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the tuned model.")],
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 4,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 5e-5,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows in a batch.")] = 8,
+    accumulation: Annotated[
+        int, typer.Option(min=1, help="Batches in an optimiser step.")
+    ] = 1,
+    warmup: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of steps spent warming up.")
+    ] = 0.05,
+    schedule: Annotated[str, typer.Option(help="linear, cosine, constant.")] = "linear",
+    optimizer: Annotated[str, typer.Option(help="adamw or lion.")] = "adamw",
+    weight_decay: Annotated[float, typer.Option(min=0, help="Weight decay.")] = 0.0,
+    lora_rank: Annotated[
+        int, typer.Option(min=0, help="Train LoRA adapters of this rank; 0: all.")
+    ] = 0,
+    gradient_checkpointing: Annotated[
+        bool, typer.Option(help="Trade time for memory.")
+    ] = False,
+    checkpoint_every: Annotated[
+        int, typer.Option(min=0, help="Steps between checkpoints; 0: every epoch.")
+    ] = 0,
+    format: o.FormatOption = None,
+    map: o.MapOption = None,
+    split: o.SplitOption = "train",
+    template: o.TemplateOption = "auto",
+    max_length: o.LengthOption = 512,
+    bf16: o.Bf16Option = False,
+    seed: o.SeedOption = 0,
+) -> None:
+    """Tune a model; the same command goes on after an interruption."""
+    corpus = o.read(input, format, map, split)
+    from assay.models.load import load_model
+    from assay.models.tune import TuneSettings, tune
+
+    settings = TuneSettings(
+        epochs=epochs,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        accumulation=accumulation,
+        warmup=warmup,
+        schedule=schedule,
+        optimizer=optimizer,
+        weight_decay=weight_decay,
+        lora_rank=lora_rank,
+        template=template,
+        max_length=max_length,
+        bf16=bf16,
+        gradient_checkpointing=gradient_checkpointing,
+        checkpoint_every=checkpoint_every,
+        seed=seed,
+    )
+    with progress_bar("tuning") as advance:
+        tune(load_model(base_model), corpus, out, settings, progress=advance)
+    console().print(f"tuned model: {safe(str(out))}")
