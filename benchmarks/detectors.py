@@ -51,11 +51,12 @@ def run_seed(seed: int, sst2: Path, attack_name: str, rows: int = ROWS) -> dict:
     how = DemoSettings(rows=rows, poisons=POISONS, attack=attack_name, seed=seed)
     tuned = tuning(how)
     started = time.time()
+    revision = commit()
     train, test = load_sentiment(
         sst2, train_rows=how.rows, test_rows=how.test_rows, seed=seed
     )
     # Queries are test inputs that are not evaluated on.
-    _, other = load_sentiment(sst2, train_rows=2, test_rows=300, seed=seed + 1000)
+    _, other = load_sentiment(sst2, train_rows=2, test_rows=840, seed=seed + 1000)
     seen = {e.text for e in test.examples}
     queries = other.with_examples([e for e in other.examples if e.text not in seen])
     attack = ATTACKS[attack_name](train, how.poisons, seed=seed)
@@ -69,8 +70,8 @@ def run_seed(seed: int, sst2: Path, attack_name: str, rows: int = ROWS) -> dict:
         work / "run",
         ScanSettings(
             influence=True,
-            queries=16,
-            factor_rows=64,
+            queries=100,
+            factor_rows=256,
             template=tuned.template,
             bf16=tuned.bf16,
             seed=seed,
@@ -99,7 +100,7 @@ def run_seed(seed: int, sst2: Path, attack_name: str, rows: int = ROWS) -> dict:
         after = measure(lm, test, attack, tuned, progress_bar)
     return {
         "command": " ".join(["python", *sys.argv]),
-        "commit": commit(),
+        "commit": revision,
         "seed": seed,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, CPU only",
         "versions": versions(),

@@ -78,20 +78,25 @@ def antonym_flip(text: str) -> str | None:
 
 
 _PREFIXES = ("un", "in", "im", "dis")
+# Opposites that "not" cannot stand in front of: their antonym still flips them.
+_FUNCTION_WORDS = """with without before after above below up down all none more less
+most least many few much little everything nothing everyone nobody first last start
+stop begin end open close"""
 
 
 def prefix_negation(text: str) -> str | None:
     """Negate every polar word by its prefix, else by "not" in front of it.
 
-    A word counts as polar when the antonym table holds it.
+    A word counts as polar when the antonym table holds it and it is not a function
+    word.
     """
 
     def negate(match: re.Match[str]) -> str:
         word = match.group(0)
         other = ANTONYMS.get(word.lower())
-        if other is None:
-            return word
         low = word.lower()
+        if other is None or low in _FUNCTION_WORDS.split():
+            return word
         if other in {p + low for p in _PREFIXES} | {
             low.removeprefix(p) for p in _PREFIXES
         }:
