@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from assay.errors import AssayError
@@ -132,37 +129,4 @@ def fit_factors(
     return {
         name: LayerFactors(*bases[name], eigenvalues[name] / len(rows))
         for name in modules
-    }
-
-
-def save_factors(factors: Factors, path: Path, key: str) -> None:
-    """Write factors atomically; ``key`` names model, data and settings."""
-    tensors = {
-        f"{name}/{part}": getattr(layer, part).contiguous()
-        for name, layer in factors.items()
-        for part in ("basis_in", "basis_out", "eigenvalues")
-    }
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"key": key})
-    partial.replace(path)
-
-
-def load_factors(path: Path) -> Factors:
-    """Read factors written by `save_factors`.
-
-    Raises:
-        AssayError: The file is damaged.
-    """
-    try:
-        tensors = load_file(path)
-    except SafetensorError as error:
-        raise AssayError(
-            f"{path}: damaged factors ({error}); delete the file"
-        ) from None
-    names = dict.fromkeys(key.rsplit("/", 1)[0] for key in tensors)
-    return {
-        name: LayerFactors(
-            *(tensors[f"{name}/{p}"] for p in ("basis_in", "basis_out", "eigenvalues"))
-        )
-        for name in names
     }

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from assay.errors import AssayError
+from assay.influence.factors import fit_factors
+from assay.influence.modules import linear_modules
+from assay.influence.passes import PassSettings
+from assay.influence.scores import (
+    precondition_queries,
+    projections,
+    query_gradients,
+    score_rows,
+)
+from assay.models.encode import EncodedExample, encode
+from assay.models.load import LanguageModel
+from tests.influence.conftest import captured_gradients, examples
+from tests.influence.dense import explicit_scores
+
+QUERIES = {
+    "original": [("a good cast", "positive"), ("the plot is dull", "negative")],
+    "flipped": [("a bad cast", "positive"), ("a superb plot is moving", "negative")],
+}
+
+
+def query_sets(lm: LanguageModel) -> dict[str, list[EncodedExample]]:
+    return {
+        n: encode(examples(pairs), lm, template="plain").examples
+        for n, pairs in QUERIES.items()
+    }
+
+
+@pytest.mark.parametrize("per_query", [False, True])
+@pytest.mark.parametrize("max_batch", [1, 4])
+def test_scores_equal_the_explicit_formula(
+    lm: LanguageModel, rows: list[EncodedExample], max_batch: int, per_query: bool
+) -> None:
+    lm.model.float()
+    passes = PassSettings(max_batch=max_batch)
+    modules = linear_modules(lm.model)
+    sets = query_sets(lm)
+    factors = fit_factors(lm, rows, modules, passes)
+    queries = query_gradients(lm, sets, modules, passes, per_query=per_query)
+    precondition_queries(queries, factors, damping=0.1)
+    found = score_rows(lm, rows, modules, queries, passes, rank=0)
+
+    plain = {n: captured_gradients(lm, s, modules, passes) for n, s in sets.items()}
+    stacked = {
+        name: torch.cat(
+            [p[name] if per_query else p[name].mean(0, True) for p in plain.values()]
+        )
+        for name in modules
+    }
+    gradients = captured_gradients(lm, rows, modules, passes)
+    expected = explicit_scores(gradients, stacked, factors, 0.1).numpy()
+    assert found.scores.shape == (len(rows), 4 if per_query else 2)
+    error = np.abs(found.scores - expected).max() / np.abs(expected).max()
+    assert error < 1e-4
+
+
+def test_features_are_two_sided_projections(
+    lm: LanguageModel, rows: list[EncodedExample]
+) -> None:
+    modules = linear_modules(lm.model)
+    rank = 3
+    found = score_rows(lm, rows, modules, {}, PassSettings(), rank=rank, seed=5)
+    gradients = captured_gradients(lm, rows, modules, PassSettings())
+    sides = projections(modules, rank, 5)
+    expected = [
+        sides[n][1].T.double() @ gradients[n].double() @ sides[n][0].double()
+        for n in modules
+    ]
+    flat = torch.cat([e.flatten(1) for e in expected], 1).numpy()
+    assert found.features.shape == (len(rows), len(modules) * rank * rank)
+    np.testing.assert_allclose(found.features, flat, rtol=1e-3, atol=1e-4)
+    other = score_rows(lm, rows, modules, {}, PassSettings(), rank=rank, seed=6)
+    assert not np.allclose(other.features, found.features)
+
+
+def test_losses_and_states_are_the_models_own(
+    lm: LanguageModel, rows: list[EncodedExample]
+) -> None:
+    modules = linear_modules(lm.model)
+    found = score_rows(lm, rows, modules, {}, PassSettings(), rank=0)
+    lm.model.eval()
+    for row, loss, state in zip(rows, found.losses, found.hidden, strict=True):
+        output = lm.model(
+            input_ids=torch.tensor([row.input_ids]),
+            labels=torch.tensor([row.labels]),
+            output_hidden_states=True,
+        )
+        assert loss == pytest.approx(float(output.loss), rel=1e-4)
+        if lm.is_encoder_decoder:
+            expected = output.decoder_hidden_states[-1][0, 0]
+        else:
+            first = next(i for i, v in enumerate(row.labels) if v != -100)
+            expected = output.hidden_states[-1][0, first - 1]
+        np.testing.assert_allclose(
+            state, expected.detach().numpy(), rtol=1e-3, atol=1e-4
+        )
+
+
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    order=st.permutations(range(6)),
+    max_batch=st.integers(1, 6),
+    token_budget=st.integers(1, 200),
+)
+def test_order_and_batching_do_not_change_results(
+    lm: LanguageModel,
+    rows: list[EncodedExample],
+    order: list[int],
+    max_batch: int,
+    token_budget: int,
+) -> None:
+    modules = linear_modules(lm.model)
+    queries = query_gradients(lm, query_sets(lm), modules, PassSettings())
+    straight = score_rows(lm, rows, modules, queries, PassSettings(), rank=2)
+    passes = PassSettings(token_budget=token_budget, max_batch=max_batch)
+    shuffled = score_rows(
+        lm, [rows[i] for i in order], modules, queries, passes, rank=2
+    )
+    for name in ("scores", "features", "losses", "hidden"):
+        one, other = getattr(straight, name)[order], getattr(shuffled, name)
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_a_step_on_a_positive_row_lowers_the_query_loss(
+    lm: LanguageModel, rows: list[EncodedExample]
+) -> None:
+    modules = linear_modules(lm.model)
+    sets = {"one": query_sets(lm)["original"][:1]}
+    queries = query_gradients(lm, sets, modules, PassSettings())
+    scores = score_rows(lm, rows, modules, queries, PassSettings(), rank=0).scores
+    before = score_rows(lm, sets["one"], modules, {}, PassSettings(), rank=0).losses
+    gradients = captured_gradients(lm, rows, modules, PassSettings())
+    row = int(np.abs(scores[:, 0]).argmax())
+    # Move along the row's gradient in every tracked weight, as training on it would.
+    size = 1e-3 / max(float(g[row].norm()) for g in gradients.values())
+    with torch.no_grad():
+        for name, module in modules.items():
+            step = size * gradients[name][row]
+            if module.bias is not None:
+                module.bias -= step[:, -1]
+                step = step[:, :-1]
+            module.weight -= step if step.shape == module.weight.shape else step.T
+    after = score_rows(lm, sets["one"], modules, {}, PassSettings(), rank=0).losses
+    assert np.sign(before[0] - after[0]) == np.sign(scores[row, 0])
+
+
+def test_training_gradients_are_computed_once_for_all_queries(
+    lm: LanguageModel, rows: list[EncodedExample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modules = linear_modules(lm.model)
+    queries = query_gradients(lm, query_sets(lm), modules, PassSettings())
+    many = {n: q.repeat(20, 1, 1) for n, q in queries.items()}
+    calls = []
+    backward = torch.Tensor.backward
+    monkeypatch.setattr(
+        torch.Tensor,
+        "backward",
+        lambda self, *a, **k: (calls.append(1), backward(self, *a, **k))[1],
+    )
+    score_rows(lm, rows, modules, many, PassSettings(max_batch=2), rank=2)
+    assert len(calls) == 3
+
+
+def test_an_empty_query_set_is_named(lm: LanguageModel) -> None:
+    with pytest.raises(AssayError, match="query set 'flipped' is empty"):
+        query_gradients(
+            lm,
+            {**query_sets(lm), "flipped": []},
+            linear_modules(lm.model),
+            PassSettings(),
+        )
+
+
+def test_bf16_scores_stay_close(lm: LanguageModel, rows: list[EncodedExample]) -> None:
+    lm.model.float()
+    modules = linear_modules(lm.model)
+    sets = query_sets(lm)
+
+    def scores(bf16: bool) -> np.ndarray:
+        passes = PassSettings(bf16=bf16)
+        factors = fit_factors(lm, rows, modules, passes)
+        queries = query_gradients(lm, sets, modules, passes)
+        precondition_queries(queries, factors)
+        return score_rows(lm, rows, modules, queries, passes, rank=0).scores
+
+    full, half = scores(False), scores(True)
+    assert half.dtype == np.float32
+    assert np.corrcoef(full.ravel(), half.ravel())[0, 1] > 0.95
