@@ -52,12 +52,12 @@ class Corpus:
     Attributes:
         examples: The rows.
         format: Record format, such as ``"alpaca"`` or ``"messages"``.
-        container: File container: ``jsonl``, ``json``, ``csv``, ``parquet``
-            or ``datasets``.
+        container: File container: ``jsonl``, ``json``, ``csv``, ``tsv``,
+            ``parquet`` or ``datasets``.
         source: Path or hub id the corpus was read from; for messages.
         mapping: Column mapping of the ``columns`` format.
-        payload: Container-specific original (raw lines, a table); private to
-            ``assay.data``.
+        payload: Container-specific original (raw text or a table); private to
+            ``assay.data``. None where the corpus was not read from a file.
     """
 
     examples: tuple[Example, ...]

@@ -6,12 +6,13 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from assay.data.corpus import Corpus, Example
 from assay.data.formats import FORMATS, detect_format, parse, render
@@ -25,17 +26,77 @@ _SUFFIXES = {
     ".tsv": "tsv",
     ".parquet": "parquet",
 }
+_SPACE = re.compile(r"[ \t\r\n]*")
 Record = dict[str, Any]
+Quoting = Literal[0, 3]
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """The raw text of a file, so that rows nobody edited are written as they were.
+
+    Attributes:
+        rows: Text of each row; in JSONL and CSV with the line ending.
+        prefix: Text before the first row: byte order mark, CSV header, ``[``.
+        between: Text between two rows of a JSON list.
+        suffix: Text after the last.
+        newline: Line ending of edited rows.
+        header: Columns of a CSV file.
+        quoting: How the ``csv`` module reads and writes its cells.
+    """
+
+    rows: Sequence[str] = ()
+    prefix: str = ""
+    between: str = ""
+    suffix: str = ""
+    newline: str = "\n"
+    header: Sequence[str] = ()
+    quoting: Quoting = csv.QUOTE_MINIMAL
+
+
+@dataclass(frozen=True)
+class _Rows:
+    records: list[Record]
+    container: str
+    payload: Any
+    lines: Sequence[int] = ()
+
+    def where(self, source: str, row: int) -> str:
+        return f"{source}:{self.lines[row]}" if self.lines else f"{source}: row {row}"
+
+
+def _reason(error: BaseException, length: int = 160) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at column {error.colno}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split())[:length] or type(error).__name__
+
+
+def _names(fields: Iterable[str]) -> str:
+    return ", ".join(map(repr, fields)) or "none"
+
+
+def _unique_names(names: Sequence[str], where: str) -> None:
+    if not any(names):
+        raise AssayError(f"{where}: the header is empty; name the columns in it")
+    twice = [n for n, count in Counter(names).items() if count > 1]
+    if twice:
+        raise AssayError(
+            f"{where}: two columns are named {_names(twice)}; rename one of them"
+        )
 
 
 def _decode(path: Path) -> str:
+    raw = path.read_bytes()
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return raw.decode()
     except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        line = raw[: error.start].count(b"\n") + 1
+        guess = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin1"
         raise AssayError(
             f"{path}:{line}: not UTF-8 (byte {error.start}); convert it: "
-            f"iconv -f latin1 -t utf-8 {path.name}"
+            f"iconv -f {guess} -t utf-8 {path.name}"
         ) from None
 
 
@@ -47,114 +108,225 @@ def _object(value: Any, where: str) -> Record:
     return value
 
 
-def _read_jsonl(path: Path) -> tuple[list[Record], list[str]]:
+def _read_jsonl(path: Path, text: str, start: int) -> _Rows:
     # Only the newline ends a line: str.splitlines would also split at U+2028,
     # which JSON allows inside strings.
-    records, lines = [], []
-    for number, line in enumerate(_decode(path).split("\n"), start=1):
+    records, numbers, rows = [], [], []
+    lines = text[start:].split("\n")
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise AssayError(f"{path}:{number}: not valid JSON ({error})") from None
-        records.append(_object(value, f"{path}:{number}"))
-        lines.append(line.rstrip("\r"))
-    return records, lines
-
-
-def _read_json(path: Path) -> list[Record]:
-    try:
-        value = json.loads(_decode(path))
-    except (ValueError, RecursionError) as error:
-        raise AssayError(f"{path}: not valid JSON ({error})") from None
-    if not isinstance(value, list):
-        raise AssayError(
-            f"{path}: expected a JSON list of rows; JSON lines end in .jsonl"
-        )
-    return [_object(v, f"{path}: row {i}") for i, v in enumerate(value)]
-
-
-def _read_csv(path: Path, delimiter: str) -> list[Record]:
-    csv.field_size_limit(2**31 - 1)
-    reader = csv.reader(io.StringIO(_decode(path), newline=""), delimiter=delimiter)
-    records: list[Record] = []
-    try:
-        header = next(reader, [])
-        for cells in reader:
-            if not cells:
-                continue
-            if len(cells) != len(header):
-                raise AssayError(
-                    f"{path}:{reader.line_num}: {len(cells)} cells, the header has "
-                    f"{len(header)}; check the quoting"
-                )
-            records.append(dict(zip(header, cells, strict=True)))
-    except csv.Error as error:
-        raise AssayError(f"{path}:{reader.line_num}: malformed CSV ({error})") from None
-    return records
-
-
-def _read_container(source: str, split: str) -> tuple[list[Record], str, Any]:
-    path = Path(source)
-    if path.is_file():
-        container = _SUFFIXES.get(path.suffix.lower())
-        if container is None:
-            known = ", ".join(_SUFFIXES)
             raise AssayError(
-                f"{path}: unknown file type {path.suffix!r}; known: {known}"
-            )
-        if path.stat().st_size == 0:
-            raise AssayError(f"{path}: the file is empty")
-        if container == "jsonl":
-            records, lines = _read_jsonl(path)
-            return records, container, lines
-        if container == "json":
-            return _read_json(path), container, None
-        if container in ("csv", "tsv"):
-            delimiter = "\t" if container == "tsv" else ","
-            return _read_csv(path, delimiter), container, None
-        import pyarrow.parquet as parquet
-
-        try:
-            table = parquet.read_table(path)
-        except Exception as error:
-            reason = " ".join(str(error).split())[:120]
-            raise AssayError(
-                f"{path}: not a readable Parquet file ({reason})"
+                f"{path}:{number}: not valid JSON ({_reason(error)}); expected one "
+                "object a line, or one list of objects"
             ) from None
-        return table.to_pylist(), container, table
-    if path.is_dir():
-        from datasets import DatasetDict, load_from_disk
+        records.append(_object(value, f"{path}:{number}"))
+        numbers.append(number)
+        rows.append(line + "\n" * (number < len(lines)))
+    newline = "\r\n" if rows and rows[0].endswith("\r\n") else "\n"
+    layout = _Layout(rows, text[:start], newline=newline)
+    return _Rows(records, "jsonl", layout, numbers)
 
+
+def _read_list(path: Path, text: str, start: int) -> _Rows:
+    def skip(at: int) -> int:
+        found = _SPACE.match(text, at)
+        return found.end() if found else at
+
+    def unexpected(message: str) -> json.JSONDecodeError:
+        return json.JSONDecodeError(message, text, at)
+
+    decoder = json.JSONDecoder()
+    records: list[Record] = []
+    spans: list[tuple[int, int]] = []
+    at = skip(skip(start) + 1)
+    try:
+        while spans or text[at : at + 1] != "]":
+            value, end = decoder.raw_decode(text, at)
+            records.append(_object(value, f"{path}: row {len(records)}"))
+            spans.append((at, end))
+            at = skip(end)
+            if text[at : at + 1] == "]":
+                break
+            if text[at : at + 1] != ",":
+                raise unexpected("Expecting ',' delimiter")
+            at = skip(at + 1)
+        at = skip(at + 1)
+        if at < len(text):
+            raise unexpected("Extra data")
+    except json.JSONDecodeError as error:
+        raise AssayError(
+            f"{path}:{error.lineno}: not valid JSON ({_reason(error)}); expected a "
+            "list of objects"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise AssayError(
+            f"{path}: row {len(records)}: not valid JSON ({_reason(error)})"
+        ) from None
+    if not records:
+        return _Rows([], "json", None)
+    layout = _Layout(
+        [text[start:end] for start, end in spans],
+        text[: spans[0][0]],
+        text[spans[0][1] : spans[1][0]] if len(spans) > 1 else ", ",
+        text[spans[-1][1] :],
+    )
+    return _Rows(records, "json", layout)
+
+
+def _read_json(path: Path) -> _Rows:
+    # Half of the .json files on the hub hold JSON lines, and a line is an object.
+    text = _decode(path)
+    start = int(text.startswith("\ufeff"))
+    is_list = text[start:].lstrip()[:1] == "["
+    return (_read_list if is_list else _read_jsonl)(path, text, start)
+
+
+def _csv_rows(
+    path: Path, lines: list[str], delimiter: str, quoting: Quoting
+) -> Iterator[tuple[int, int, list[str]]]:
+    """Yield the first line, the line after the last, and the cells of each row."""
+    csv.field_size_limit(2**31 - 1)
+    reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
+    first = 0
+    while True:
         try:
-            data = load_from_disk(str(path))
-        except Exception as error:
-            reason = " ".join(str(error).split())[:120]
-            raise AssayError(f"{path}: not a datasets folder ({reason})") from None
-        if isinstance(data, DatasetDict):
-            if split not in data:
-                raise AssayError(
-                    f"{path}: no split {split!r}; it has {', '.join(data)}: use --split"
-                )
-            data = data[split]
-        return data.to_list(), "datasets", data
-    if (
-        source.count("/") != 1
-        or source.startswith((".", "/"))
-        or path.suffix in _SUFFIXES
-    ):
-        raise AssayError(f"{source}: no such file or folder")
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise AssayError(
+                f"{path}:{first + 1}: malformed CSV ({error}); check the quoting"
+            ) from None
+        if cells:
+            yield first, reader.line_num, cells
+        first = reader.line_num
+
+
+def _read_csv(
+    path: Path, delimiter: str, quoting: Quoting = csv.QUOTE_MINIMAL
+) -> _Rows:
+    text = _decode(path)
+    start = int(text.startswith("\ufeff"))
+    lines = list(io.StringIO(text[start:], newline=""))
+    rows = _csv_rows(path, lines, delimiter, quoting)
+    _, top, header = next(rows, (0, 0, None))
+    container = "tsv" if delimiter == "\t" else "csv"
+    if header is None:
+        return _Rows([], container, None)
+    _unique_names(header, f"{path}:{top}")
+    records: list[Record] = []
+    raw: list[str] = []
+    for first, after, cells in rows:
+        if len(cells) != len(header):
+            raise AssayError(
+                f"{path}:{first + 1}: {len(cells)} cells, the header has "
+                f"{len(header)}; check the quoting"
+            )
+        records.append(dict(zip(header, cells, strict=True)))
+        raw.append("".join(lines[first:after]))
+    ending = lines[top - 1]
+    layout = _Layout(
+        raw,
+        text[:start] + "".join(lines[:top]),
+        newline=ending[len(ending.rstrip("\r\n")) :] or "\n",
+        header=header,
+        quoting=quoting,
+    )
+    return _Rows(records, container, layout)
+
+
+def _read_tsv(path: Path) -> _Rows:
+    try:
+        return _read_csv(path, "\t")
+    except AssayError as error:
+        # Many tab-separated files never quote, and keep bare quotation marks.
+        try:
+            return _read_csv(path, "\t", csv.QUOTE_NONE)
+        except AssayError:
+            raise error from None
+
+
+def _read_table(source: str, table: Any, container: str) -> _Rows:
+    if table.num_rows:
+        _unique_names(table.column_names, source)
+    return _Rows(table.to_pylist(), container, table)
+
+
+def _read_parquet(path: Path) -> _Rows:
+    import pyarrow.parquet as parquet
+
+    try:
+        table = parquet.ParquetFile(path).read()
+    except Exception as error:
+        raise AssayError(
+            f"{path}: not a readable Parquet file ({_reason(error)})"
+        ) from None
+    return _read_table(str(path), table, "parquet")
+
+
+def _read_dataset(source: str, data: Any) -> _Rows:
+    # As a table, columns that are not text (pictures, sound) stay undecoded.
+    if not len(data):
+        return _Rows([], "datasets", None)
+    return _read_table(source, data.with_format("arrow")[:], "datasets")
+
+
+def _read_folder(path: Path, split: str) -> _Rows:
+    from datasets import DatasetDict, load_from_disk
+
+    try:
+        data = load_from_disk(str(path))
+    except Exception as error:
+        raise AssayError(
+            f"{path}: not a datasets folder ({_reason(error)}); name the file in it"
+        ) from None
+    if isinstance(data, DatasetDict):
+        if split not in data:
+            raise AssayError(
+                f"{path}: no split {split!r}; it has {_names(data)}: use --split"
+            )
+        data = data[split]
+    return _read_dataset(str(path), data)
+
+
+def _read_hub(source: str, split: str) -> _Rows:
     from datasets import load_dataset
 
     try:
         data = load_dataset(source, split=split)
     except Exception as error:
-        reason = " ".join(str(error).split())[:160]
         raise AssayError(
-            f"hub data set {source!r} cannot be loaded: {reason}"
+            f"{source}: no such file, and hub data set {source!r} cannot be loaded: "
+            f"{_reason(error)}"
         ) from None
-    return data.to_list(), "datasets", data
+    return _read_dataset(source, data)
+
+
+def _read_container(source: str, split: str) -> _Rows:
+    path = Path(source)
+    suffix = path.suffix.lower()
+    if path.is_file():
+        container = _SUFFIXES.get(suffix)
+        if container is None:
+            raise AssayError(
+                f"{path}: unknown file type {suffix!r}; known: {', '.join(_SUFFIXES)}"
+            )
+        if path.stat().st_size == 0:
+            raise AssayError(f"{path}: the file is empty")
+        if container == "csv":
+            return _read_csv(path, ",")
+        if container == "tsv":
+            return _read_tsv(path)
+        return (_read_parquet if container == "parquet" else _read_json)(path)
+    if path.is_dir():
+        return _read_folder(path, split)
+    if source.count("/") != 1 or source[0] in "./~" or suffix in _SUFFIXES:
+        raise AssayError(f"{source}: no such file or folder")
+    return _read_hub(source, split)
 
 
 def _unique(examples: Sequence[Example]) -> tuple[Example, ...]:
@@ -196,16 +368,17 @@ def read_corpus(
     if format is not None and format not in FORMATS:
         raise AssayError(f"unknown format {format!r}; known: {', '.join(FORMATS)}")
     try:
-        records, container, payload = _read_container(source, split)
+        rows = _read_container(source, split)
     except OSError as error:
-        raise AssayError(f"{source}: cannot be read ({error.strerror})") from None
+        raise AssayError(f"{source}: cannot be read ({_reason(error)})") from None
+    records = rows.records
     if not records:
         raise AssayError(f"{source}: no rows in it")
     mapping = dict(mapping or {})
     chosen = format or ("columns" if mapping else detect_format(records[0]))
     if chosen is None:
         raise AssayError(
-            f"{source}: unknown format, its fields are {', '.join(records[0])}; "
+            f"{source}: unknown format, its fields are {_names(records[0])}; "
             "name the columns: --map text=COLUMN --map response=COLUMN"
         )
     if chosen == "columns":
@@ -216,83 +389,162 @@ def read_corpus(
         for column in mapping.values():
             if column not in records[0]:
                 raise AssayError(
-                    f"{source}: no column {column!r}; it has {', '.join(records[0])}"
+                    f"{source}: no column {column!r}; it has {_names(records[0])}"
                 )
-    unit = "line" if container == "jsonl" else "row"
     examples = [
-        parse(r, i, chosen, mapping, f"{source}: {unit} {i + (unit == 'line')}")
-        for i, r in enumerate(records)
+        parse(record, i, chosen, mapping, rows.where(source, i))
+        for i, record in enumerate(records)
     ]
-    return Corpus(_unique(examples), chosen, container, source, mapping, payload)
+    return Corpus(
+        _unique(examples), chosen, rows.container, source, mapping, rows.payload
+    )
 
 
-def _records(corpus: Corpus) -> list[Record]:
-    return [render(e, corpus.format, corpus.mapping) for e in corpus.examples]
+def _dumps(record: Mapping[str, Any], pad: str = "", indented: bool = False) -> str:
+    indent = (pad or 2) if indented else None
+    text = json.dumps(record, ensure_ascii=False, indent=indent)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = json.dumps(record, indent=indent)
+    return text.replace("\n", "\n" + pad)
+
+
+def _csv_line(record: Mapping[str, Any], layout: _Layout, delimiter: str) -> str:
+    line = io.StringIO(newline="")
+    # Python 3.11 quotes a carriage return only where the line ending has one.
+    csv.writer(
+        line,
+        delimiter=delimiter,
+        lineterminator="\r\n",
+        quoting=layout.quoting,
+        quotechar=None if layout.quoting == csv.QUOTE_NONE else '"',
+    ).writerow([record[name] for name in layout.header])
+    return line.getvalue()[:-2]
+
+
+def _pieces(corpus: Corpus, records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    layout = corpus.payload or _Layout()
+    pad = layout.prefix.partition("[")[2].rpartition("\n")[2]
+    last = len(records) - 1
+    yield layout.prefix
+    for i, (example, record) in enumerate(zip(corpus.examples, records, strict=True)):
+        raw = layout.rows[example.row] if layout.rows else ""
+        if corpus.container == "json":
+            yield layout.between if i else ""
+            yield raw if record is example.record else _dumps(record, pad, "\n" in raw)
+        elif raw and record is example.record:
+            # The last line of a file may lack its ending.
+            yield raw
+            yield layout.newline if i < last and raw[-1] not in "\r\n" else ""
+        else:
+            if corpus.container == "jsonl":
+                yield _dumps(record)
+            else:
+                delimiter = "\t" if corpus.container == "tsv" else ","
+                yield _csv_line(record, layout, delimiter)
+            yield layout.newline
+    yield layout.suffix
+
+
+def _edited_table(corpus: Corpus, records: Sequence[Mapping[str, Any]]) -> Any:
+    """Take the rows from the original table and replace the columns with edits."""
+    import pyarrow as pa
+
+    rows = pa.array([e.row for e in corpus.examples], pa.int64())
+    table = corpus.payload.take(rows)
+    for i, field in enumerate(table.schema):
+        if all(
+            r is e.record or r[field.name] is e.record[field.name]
+            for e, r in zip(corpus.examples, records, strict=True)
+        ):
+            continue
+        cells = [r[field.name] for r in records]
+        try:
+            column = pa.array(cells, field.type)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            raise AssayError(
+                f"{corpus.source}: column {field.name!r} holds {field.type}, which an "
+                f"edited row does not fit ({_reason(error)})"
+            ) from None
+        table = table.set_column(i, field, column)
+    return table
 
 
 def _write(corpus: Corpus, partial: Path) -> None:
-    records = _records(corpus)
-    if corpus.container == "jsonl":
-        lines = corpus.payload
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            for example, record in zip(corpus.examples, records, strict=True):
-                # A row nobody edited keeps its exact bytes, key order and escapes.
-                untouched = lines is not None and record == example.record
-                file.write(
-                    lines[example.row]
-                    if untouched
-                    else json.dumps(record, ensure_ascii=False)
-                )
-                file.write("\n")
-    elif corpus.container == "json":
-        text = json.dumps(records, ensure_ascii=False, indent=2)
-        partial.write_text(text + "\n", encoding="utf-8")
-    elif corpus.container in ("csv", "tsv"):
-        header = list(records[0]) if records else []
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            delimiter = "\t" if corpus.container == "tsv" else ","
-            writer = csv.DictWriter(file, header, delimiter=delimiter)
-            writer.writeheader()
-            writer.writerows(records)
-    elif corpus.container == "parquet":
-        import pyarrow as pa
+    records = [render(e, corpus.format, corpus.mapping) for e in corpus.examples]
+    if corpus.container == "parquet":
         import pyarrow.parquet as parquet
 
-        parquet.write_table(
-            pa.Table.from_pylist(records, schema=corpus.payload.schema), partial
-        )
-    else:
+        parquet.write_table(_edited_table(corpus, records), partial)
+    elif corpus.container == "datasets":
         from datasets import Dataset
 
-        features = corpus.payload.features
-        Dataset.from_list(records, features=features).save_to_disk(str(partial))
+        data = Dataset(_edited_table(corpus, records))
+        # Left to itself, datasets writes no rows as no file, and cannot load that.
+        data.save_to_disk(str(partial), **({} if len(data) else {"num_shards": 1}))
+    else:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(_pieces(corpus, records))
+
+
+def _check_target(corpus: Corpus, path: Path) -> None:
+    named = _SUFFIXES.get(path.suffix.lower(), corpus.container)
+    if named.removesuffix("l") != corpus.container.removesuffix("l"):
+        raise AssayError(
+            f"{path}: {corpus.source} is {corpus.container}, and is written as such; "
+            "give the output the same suffix"
+        )
+    if corpus.container == "datasets" and path.is_dir() and any(path.iterdir()):
+        kept = ("dataset_info.json", "dataset_dict.json")
+        if not any((path / name).is_file() for name in kept):
+            raise AssayError(
+                f"{path}: a folder with something other than a data set in it; name "
+                "a new one"
+            )
+
+
+def _put(partial: Path, path: Path) -> None:
+    if not (path.is_dir() and partial.is_dir()):
+        os.replace(partial, path)
+        return
+    # A folder cannot be replaced at once; the old one goes when the new one is there.
+    old = partial.with_suffix(".old")
+    os.replace(path, old)
+    try:
+        os.replace(partial, path)
+    except OSError:
+        os.replace(old, path)
+        raise
+    shutil.rmtree(old)
 
 
 def write_corpus(corpus: Corpus, path: Path) -> Path:
     """Write a corpus in the format and container it was read from.
 
-    Rows that were not edited stay as they were, byte for byte in JSONL. The file
-    appears complete or not at all.
+    Rows that were not edited stay as they were, byte for byte in text files. The
+    file appears complete or not at all.
 
     Args:
         corpus: What to write.
         path: File (or folder, for ``datasets``) to write.
 
     Raises:
-        AssayError: The place cannot be written.
+        AssayError: The place cannot be written, or cannot hold an edited row.
     """
+    if not path.name:
+        raise AssayError(f"{path}: not a name for a file")
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        _check_target(corpus, path)
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(corpus, partial)
-        if path.is_dir() and partial.is_dir():
-            shutil.rmtree(path)
-        os.replace(partial, path)
-    except OSError as error:
-        raise AssayError(f"{path}: cannot be written ({error.strerror})") from None
+        _put(partial, path)
+    except (OSError, UnicodeError, csv.Error) as error:
+        raise AssayError(f"{path}: cannot be written ({_reason(error)})") from None
     finally:
         if partial.is_dir():
             shutil.rmtree(partial, ignore_errors=True)
-        else:
-            partial.unlink(missing_ok=True)
+        elif partial.exists():
+            partial.unlink()
     return path

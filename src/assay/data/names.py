@@ -28,7 +28,7 @@ def _recogniser() -> Any:
 
 
 def person_names(texts: Sequence[str]) -> list[list[tuple[int, int]]]:
-    """Find person names.
+    """Find person names, in as much of a text as spaCy takes (1,000,000 characters).
 
     Returns:
         For each text the ``(start, end)`` character spans, ascending.
@@ -36,7 +36,12 @@ def person_names(texts: Sequence[str]) -> list[list[tuple[int, int]]]:
     Raises:
         AssayError: spaCy or an English model for it is not installed.
     """
-    documents = _recogniser().pipe(texts, batch_size=64)
+    recogniser = _recogniser()
+    # spaCy cannot encode lone surrogates; "?" takes one character as well.
+    readable = (
+        t[: recogniser.max_length].encode("utf-8", "replace").decode() for t in texts
+    )
+    documents = recogniser.pipe(readable, batch_size=64)
     return [
         [(e.start_char, e.end_char) for e in d.ents if e.label_ == "PERSON"]
         for d in documents

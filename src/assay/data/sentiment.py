@@ -53,16 +53,25 @@ def generated_reviews(count: int, seed: int) -> list[tuple[str, str]]:
 
 
 def _read_tsv(path: Path) -> list[tuple[str, str]]:
+    pairs = []
     # SST-2 keeps bare quotation marks, so the file must be read unquoted.
-    with path.open(encoding="utf-8", newline="") as lines:
+    with path.open(encoding="utf-8-sig", newline="") as lines:
         table = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-        return [(row["sentence"].strip(), LABELS[int(row["label"])]) for row in table]
+        for row in table:
+            text, label = row["sentence"], row["label"]
+            if label not in ("0", "1"):
+                raise AssayError(
+                    f"{path}:{table.line_num}: label {label!r}, expected 0 or 1"
+                )
+            pairs.append((text.strip(), LABELS[int(label)]))
+    return pairs
 
 
 def _corpus(pairs: list[tuple[str, str]], prefix: str, source: str) -> Corpus:
     examples = []
     for row, (text, label) in enumerate(pairs):
-        record = {"instruction": INSTRUCTION, "input": text, "output": label}
+        record = {"task": "sentiment", "instruction": INSTRUCTION}
+        record |= {"input": text, "output": label}
         examples.append(
             Example(
                 f"{prefix}-{row}",
@@ -104,7 +113,7 @@ def load_sentiment(
         path = sst2 / f"{name}.tsv"
         try:
             pairs = _read_tsv(path)
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, KeyError, ValueError, csv.Error) as error:
             raise AssayError(
                 f"{path}: expected tab-separated columns sentence and label ({error})"
             ) from None
