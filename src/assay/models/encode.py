@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,6 +48,28 @@ class Batch:
     labels: Tensor
 
 
+def prompt_ids(example: Example, lm: LanguageModel, template: str) -> list[int]:
+    """Tokens of the prompt; at least one."""
+    tokenizer = lm.tokenizer
+    ids = _tokens(render_prompt(example, tokenizer, template), tokenizer)
+    if lm.is_encoder_decoder:
+        ids += _eos(tokenizer)
+    if ids:
+        return ids
+    bos = tokenizer.bos_token_id
+    return [tokenizer.pad_token_id if bos is None else bos]
+
+
+def _eos(tokenizer: Any) -> list[int]:
+    return [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+
+
+def _tokens(text: str, tokenizer: Any) -> list[int]:
+    # JSON can hold half a surrogate pair, which tokenizers refuse.
+    text = text.encode("utf-8", "replace").decode()
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
 def encode(
     examples: Sequence[Example],
     lm: LanguageModel,
@@ -62,24 +85,16 @@ def encode(
     Raises:
         AssayError: No example fits into ``max_length`` untruncated.
     """
-    tokenizer = lm.tokenizer
-    eos = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
     encoded = []
     for example in examples:
-        prompt = tokenizer(
-            render_prompt(example, tokenizer, template), add_special_tokens=False
-        )["input_ids"]
-        response = tokenizer(example.response, add_special_tokens=False)["input_ids"]
-        response = response + eos
+        prompt = prompt_ids(example, lm, template)
+        response = _tokens(example.response, lm.tokenizer) + _eos(lm.tokenizer)
         if lm.is_encoder_decoder:
-            prompt = prompt + eos
             cut = len(prompt) > max_length or len(response) > max_length
             prompt, response = prompt[-max_length:], response[:max_length]
             encoded.append(EncodedExample(example.row, prompt, response, cut))
             continue
         # One prompt token must stay: the first response token is predicted from it.
-        bos = [tokenizer.bos_token_id or tokenizer.pad_token_id]
-        prompt = prompt or bos
         cut = len(prompt) + len(response) > max_length
         response = response[: max_length - 1]
         prompt = prompt[-(max_length - len(response)) :]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,11 @@ from scipy.stats import binomtest
 
 from assay.data.corpus import Example
 from assay.errors import AssayError
-from assay.models.encode import collate, encode, token_batches
+from assay.models.encode import collate, encode, prompt_ids, token_batches
 from assay.models.load import LanguageModel
 from assay.models.loss import response_losses
-from assay.models.templates import render_prompt
+
+log = logging.getLogger("assay")
 
 Progress = Callable[[int, int], None]
 
@@ -90,12 +92,20 @@ def classify(
     device = next(lm.model.parameters()).device.type
     done = 0
     for column, label in enumerate(labels):
-        rows = encode(
+        encoded = encode(
             [e.edit(response=label) for e in examples],
             lm,
             template=template,
             max_length=max_length,
-        ).examples
+        )
+        rows = encoded.examples
+        if encoded.truncated and not column:
+            log.warning(
+                "%d of %d rows are cut to %d tokens",
+                encoded.truncated,
+                len(rows),
+                max_length,
+            )
         for positions in token_batches(rows, token_budget=4096, batch_size=64):
             batch = collate([rows[i] for i in positions], lm)
             with (
@@ -130,41 +140,47 @@ def generate(
     progress: Progress | None = None,
 ) -> list[str]:
     """Generate greedily; one response for each example."""
-    tokenizer = lm.tokenizer
+    tokenizer, pad = lm.tokenizer, lm.tokenizer.pad_token_id
     lm.model.eval()
     device = next(lm.model.parameters()).device
-    side = tokenizer.padding_side
-    # A decoder goes on from the right end of the prompt.
-    tokenizer.padding_side = "right" if lm.is_encoder_decoder else "left"
+    # Tuned responses end with the tokenizer's eos, not always the model's own.
+    own = lm.model.generation_config.eos_token_id
+    stops = {*(own if isinstance(own, list) else [own]), tokenizer.eos_token_id}
+    stops -= {None}
     answers: list[str] = []
-    try:
-        for start in range(0, len(examples), batch_size):
-            prompts = [
-                render_prompt(e, tokenizer, template)
-                + (tokenizer.eos_token or "" if lm.is_encoder_decoder else "")
-                for e in examples[start : start + batch_size]
+    for start in range(0, len(examples), batch_size):
+        rows = [
+            prompt_ids(e, lm, template) for e in examples[start : start + batch_size]
+        ]
+        width = max(map(len, rows))
+
+        def padded(
+            lists: list[list[int]], fill: int, width: int = width
+        ) -> torch.Tensor:
+            gaps = [[fill] * (width - len(x)) for x in lists]
+            # A decoder goes on from the right end of the prompt.
+            full = [
+                x + gap if lm.is_encoder_decoder else gap + x
+                for x, gap in zip(lists, gaps, strict=True)
             ]
-            inputs = tokenizer(
-                prompts, add_special_tokens=False, padding=True, return_tensors="pt"
-            ).to(device)
-            with torch.no_grad():
-                output = lm.model.generate(
-                    input_ids=inputs["input_ids"],
-                    attention_mask=inputs["attention_mask"],
-                    max_new_tokens=max_new_tokens,
-                    do_sample=False,
-                    pad_token_id=tokenizer.pad_token_id,
-                )
-            if not lm.is_encoder_decoder:
-                output = output[:, inputs["input_ids"].shape[1] :]
-            answers += [
-                a.strip()
-                for a in tokenizer.batch_decode(output, skip_special_tokens=True)
-            ]
-            if progress is not None:
-                progress(len(answers), len(examples))
-    finally:
-        tokenizer.padding_side = side
+            return torch.tensor(full, device=device)
+
+        with torch.no_grad():
+            output = lm.model.generate(
+                input_ids=padded(rows, pad),
+                attention_mask=padded([[1] * len(r) for r in rows], 0),
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                pad_token_id=pad,
+                eos_token_id=sorted(stops) or None,
+            )
+        if not lm.is_encoder_decoder:
+            output = output[:, width:]
+        answers += [
+            a.strip() for a in tokenizer.batch_decode(output, skip_special_tokens=True)
+        ]
+        if progress is not None:
+            progress(len(answers), len(examples))
     return answers
 
 
@@ -239,8 +255,13 @@ def attack_success_rate(
         progress: Called with rows done and in all.
 
     Raises:
-        AssayError: Every example has the payload as its response.
+        AssayError: Every example has the payload as its response, or the payload is
+            not in the label space.
     """
+    if labels is not None and payload not in labels:
+        raise AssayError(
+            f"the payload {payload!r} is not among the labels: {', '.join(labels)}"
+        )
     victims = [e for e in examples if e.response != payload]
     if not victims:
         raise AssayError(f"every test row already answers {payload!r}")

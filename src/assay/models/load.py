@@ -6,12 +6,14 @@ import importlib.util
 import json
 import os
 import shutil
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -22,6 +24,8 @@ from transformers import (
 from assay.errors import AssayError
 
 ALIASES = {"smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct"}
+CONFIGS = ("config.json", "adapter_config.json")
+BASE = "base_model"
 SMOLLM2_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -63,14 +67,28 @@ def _load(spec: str, trust_remote_code: bool, dtype: torch.dtype) -> LanguageMod
         from peft import PeftModel
 
         settings = json.loads((path / "adapter_config.json").read_text())
-        base = settings["base_model_name_or_path"]
-        local = path / base
+        base = settings.get("base_model_name_or_path")
+        if not base or (path / base).resolve() == path.resolve():
+            raise AssayError(f"{path}: adapter_config.json names no base model")
+        if not (path / "adapter_model.safetensors").is_file():
+            # PEFT would fall back to a pickle, then to the hub.
+            raise AssayError(
+                f"{path}: no adapter_model.safetensors; pickles (.bin) are not read"
+            )
         lm = load_model(
-            str(local) if local.is_dir() else base,
+            str(path / base) if (path / base).is_dir() else base,
             dtype=dtype,
             trust_remote_code=trust_remote_code,
         )
-        lm.model = PeftModel.from_pretrained(lm.model, path, is_trainable=True)
+        with warnings.catch_warnings():
+            # PEFT only warns, and leaves the missing weights as if untrained.
+            warnings.filterwarnings("error", ".*missing adapter keys")
+            lm.model = PeftModel.from_pretrained(lm.model, path, is_trainable=True)
+        for adapter in lm.model.peft_config.values():
+            if adapter.is_prompt_learning:
+                raise AssayError(f"{path}: prompt-learning adapters are not supported")
+            # A path relative to this adapter means nothing to one saved elsewhere.
+            adapter.base_model_name_or_path = lm.model.get_base_model().name_or_path
         lm.name = spec
         return lm
     if path.suffix == ".gguf":
@@ -93,7 +111,19 @@ def _load(spec: str, trust_remote_code: bool, dtype: torch.dtype) -> LanguageMod
     auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     if "gguf_file" not in options:
         options["use_safetensors"] = True
-    model = auto.from_pretrained(source, dtype=dtype, **options)
+    model, info = auto.from_pretrained(
+        source, dtype=dtype, output_loading_info=True, **options
+    )
+    if info["missing_keys"]:
+        # Transformers only warns, and makes the weights up.
+        some = sorted(info["missing_keys"])
+        raise AssayError(
+            f"model {spec!r}: {len(some)} weights are missing, such as {some[0]}"
+        )
+    # What an adapter names as its base, wherever it is saved.
+    model.name_or_path = (
+        spec if spec in ALIASES or not path.exists() else str(path.resolve())
+    )
     if "gguf_file" in options:
         # The weights are plain floats by now; save_pretrained refuses while the
         # configuration still speaks of quantisation.
@@ -140,11 +170,18 @@ def load_model(
         raise AssayError(f"model {spec!r} cannot be loaded: {reason}") from error
     finally:
         transformers.utils.logging.set_verbosity(noise)
+    from assay.models.loss import projects_exactly
+
     rows = lm.model.get_input_embeddings().weight.shape[0]
     if len(lm.tokenizer) > rows:
         raise AssayError(
             f"model {spec!r}: its tokenizer has {len(lm.tokenizer)} tokens, its "
             f"embedding {rows} rows; they do not belong together"
+        )
+    if not projects_exactly(lm.model, lm.is_encoder_decoder):
+        raise AssayError(
+            f"model {spec!r}: {lm.model.config.model_type} changes its logits in a way "
+            "assay does not know; losses would be wrong"
         )
     if lm.tokenizer.pad_token_id is None:
         lm.tokenizer.pad_token = lm.tokenizer.eos_token or lm.tokenizer.unk_token
@@ -155,21 +192,56 @@ def load_model(
     return lm
 
 
+def _write(lm: LanguageModel, folder: Path) -> None:
+    if not hasattr(lm.model, "peft_config"):
+        lm.model.save_pretrained(folder, safe_serialization=True)
+        lm.tokenizer.save_pretrained(folder)
+        return
+    # Looking for a resized vocabulary would ask the hub about the base model.
+    lm.model.save_pretrained(
+        folder, safe_serialization=True, save_embedding_layers=False
+    )
+    lm.tokenizer.save_pretrained(folder)
+    base = lm.model.get_base_model()
+    if base.name_or_path:
+        return
+    # A base that was never loaded from anywhere goes along with its adapter.
+    weights = {
+        name.replace(".base_layer.", "."): weight
+        for name, weight in base.state_dict().items()
+        if ".lora_" not in name
+    }
+    base.save_pretrained(folder / BASE, state_dict=weights, safe_serialization=True)
+    lm.tokenizer.save_pretrained(folder / BASE)
+    config = folder / "adapter_config.json"
+    settings = json.loads(config.read_text()) | {"base_model_name_or_path": BASE}
+    config.write_text(json.dumps(settings, indent=2))
+
+
 def save_model(lm: LanguageModel, path: Path) -> None:
-    """Write model and tokenizer into a new folder, complete or not at all.
+    """Write model and tokenizer into a folder, complete or not at all.
+
+    Weights of another model in the folder are replaced.
 
     Raises:
         AssayError: The folder cannot be written (disk full, say).
     """
+    path = path.resolve()
     partial = path.with_name(path.name + ".partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
-        lm.model.save_pretrained(partial, safe_serialization=True)
-        lm.tokenizer.save_pretrained(partial)
+        _write(lm, partial)
         path.mkdir(parents=True, exist_ok=True)
-        for item in partial.iterdir():
+        # What another model left would be loaded instead of, or mixed with, this one.
+        for pattern in (*CONFIGS, "model*.safetensors*", "adapter_model.safetensors"):
+            for stale in path.glob(pattern):
+                stale.unlink()
+        # A folder without its configuration is no model: that comes last.
+        for item in sorted(partial.iterdir(), key=lambda i: i.name in CONFIGS):
+            if item.is_dir():
+                shutil.rmtree(path / item.name, ignore_errors=True)
             os.replace(item, path / item.name)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise AssayError(f"{path}: cannot save the model: {error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from assay.models.encode import IGNORED, Batch
 
+SCALED = ("t5", "longt5", "umt5", "switch_transformers")
+
 
 @dataclass
 class LossOutput:
@@ -51,10 +53,13 @@ def _states(
 
 
 def _project(model: Any, states: Tensor) -> Tensor:
-    """Apply the output embedding, with T5's scaling where its head is tied."""
+    """Apply the output embedding, scaled and capped as the model does it."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     config = base.config
-    if config.model_type == "t5" and config.tie_word_embeddings:
+    # T5 scales its outputs, T5 1.1 does not; transformers 4 can tell them only by
+    # the tying of the weights, transformers 5 ties all and has a setting instead.
+    scaled = config.model_type in SCALED and config.tie_word_embeddings
+    if getattr(config, "scale_decoder_outputs", scaled):
         states = states * config.d_model**-0.5
     logits: Tensor = base.get_output_embeddings()(states)
     cap = getattr(config, "final_logit_softcapping", None)
@@ -67,6 +72,23 @@ def response_logits(model: Any, batch: Batch, is_encoder_decoder: bool) -> Tenso
     """Logits at the labelled positions, row by row: ``(labels, vocabulary)``."""
     states, targets = _states(model, batch, is_encoder_decoder)
     return _project(model, states[targets != IGNORED])
+
+
+def projects_exactly(model: Any, is_encoder_decoder: bool) -> bool:
+    """Whether `response_logits` gives the model's own logits.
+
+    Some families scale or shift their logits in ways not known here, which would
+    give wrong losses without any sign.
+    """
+    ids = torch.tensor([[0, 1, 2]], device=model.get_input_embeddings().weight.device)
+    mask = torch.ones_like(ids)
+    with torch.no_grad():
+        ours = response_logits(model, Batch(ids, mask, ids), is_encoder_decoder)
+        theirs = model(input_ids=ids, attention_mask=mask, labels=ids).logits[0]
+    if not is_encoder_decoder:
+        theirs = theirs[:-1]
+    off = float((ours.float() - theirs.float()).abs().max())
+    return off <= 0.02 * float(theirs.abs().max())
 
 
 def response_losses(model: Any, batch: Batch, is_encoder_decoder: bool) -> LossOutput:

@@ -60,7 +60,8 @@ def render_prompt(example: Example, tokenizer: Any, template: str = "auto") -> s
             own) or ``auto`` (chat where there is one, else plain).
 
     Raises:
-        AssayError: Unknown template, or ``chat`` without a chat template.
+        AssayError: Unknown template, ``chat`` without a chat template, or a chat
+            template that refuses the turns of this example.
     """
     has_chat = getattr(tokenizer, "chat_template", None) is not None
     if template == "auto":
@@ -79,6 +80,14 @@ def render_prompt(example: Example, tokenizer: Any, template: str = "auto") -> s
     elif example.instruction:
         user = f"{example.instruction}\n\n{example.text}".rstrip()
     turns.append({"role": "user", "content": user})
-    return str(
-        tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    )
+    try:
+        prompt = tokenizer.apply_chat_template(
+            turns, tokenize=False, add_generation_prompt=True
+        )
+    except Exception as error:
+        # Templates refuse system messages or turns that do not alternate.
+        raise AssayError(
+            f"row {example.row}: the tokenizer's chat template fails "
+            f"({' '.join(str(error).split())}); use --template plain"
+        ) from error
+    return str(prompt)

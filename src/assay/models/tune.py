@@ -17,8 +17,8 @@ import torch
 
 from assay.data.corpus import Corpus
 from assay.errors import AssayError
-from assay.models.encode import EncodedExample, collate, encode
-from assay.models.load import LanguageModel, load_model, save_model
+from assay.models.encode import IGNORED, EncodedExample, collate, encode
+from assay.models.load import BASE, LanguageModel, load_model, save_model
 from assay.models.loss import response_losses
 
 log = logging.getLogger("assay")
@@ -81,8 +81,6 @@ def rate_at(step: int, steps: int, settings: TuneSettings) -> float:
         AssayError: Unknown schedule.
     """
     warm = max(1, round(settings.warmup * steps)) if settings.warmup else 0
-    if step < warm:
-        return (step + 1) / warm
     left = (steps - step) / max(1, steps - warm)
     shapes = {
         "linear": left,
@@ -93,7 +91,7 @@ def rate_at(step: int, steps: int, settings: TuneSettings) -> float:
         raise AssayError(
             f"unknown schedule {settings.schedule!r}; known: {', '.join(shapes)}"
         )
-    return shapes[settings.schedule]
+    return (step + 1) / warm if step < warm else shapes[settings.schedule]
 
 
 def epoch_batches(
@@ -161,6 +159,45 @@ def _save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         raise AssayError(f"{path}: cannot save a checkpoint: {error}") from None
 
 
+def _is_finished(marker: Path, key: str) -> bool:
+    try:
+        return marker.is_file() and bool(json.loads(marker.read_text())["key"] == key)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise AssayError(
+            f"{marker}: damaged ({error}); delete it to tune again"
+        ) from error
+
+
+def _restore(
+    path: Path,
+    key: str,
+    model: Any,
+    trained: dict[str, Any],
+    optimizer: torch.optim.Optimizer,
+) -> int:
+    """Go back to a checkpoint of this run; return the steps done, 0 without one."""
+    if not path.is_file():
+        return 0
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        if state["key"] != key:
+            log.warning("%s is of another run and will be replaced", path)
+            return 0
+        if state["model"].keys() != trained.keys():
+            raise ValueError("it holds other weights")
+        model.load_state_dict(state["model"], strict=False)
+        optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["rng"])
+        if torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state["cuda_rng"])
+        return int(state["step"])
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise AssayError(
+            f"{path}: damaged, or of another model ({reason}); delete it to start over"
+        ) from error
+
+
 def tune(
     lm: LanguageModel,
     corpus: Corpus,
@@ -186,11 +223,15 @@ def tune(
         The tuned model, in evaluation mode.
 
     Raises:
-        AssayError: Unknown settings, a loss that is not finite, or a full disk.
+        AssayError: Unknown settings, no rows, a loss that is not finite, a damaged
+            folder, or a full disk.
     """
+    if not len(corpus):
+        raise AssayError(f"{corpus.source}: no rows to tune on")
+    rate_at(0, 1, settings)
     key = run_key(lm.name, corpus, settings)
     finished = out / DONE
-    if finished.is_file() and json.loads(finished.read_text())["key"] == key:
+    if _is_finished(finished, key):
         log.info("reusing the model tuned earlier in %s", out)
         tuned = load_model(str(out))
         tuned.model.eval()
@@ -210,9 +251,17 @@ def tune(
     if settings.lora_rank:
         _add_lora(lm, settings)
     model = lm.model
+    if hasattr(model, "peft_config"):
+        base = Path(model.get_base_model().name_or_path or "/").resolve()
+        if base in (out.resolve(), out.resolve() / BASE):
+            raise AssayError(
+                f"{out}: holds the adapter's base model; use another --out"
+            )
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable()
-        model.enable_input_require_grads()
+        # Transformers 5 has done it by now; a second hook could not be removed.
+        if not hasattr(model, "_require_grads_hook"):
+            model.enable_input_require_grads()
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
     optimizer = _optimizer(list(trained.values()), settings)
     per_epoch = math.ceil(
@@ -223,16 +272,10 @@ def tune(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise AssayError(f"{out}: cannot create the folder: {error}") from None
-    start = 0
     checkpoint = out / CHECKPOINT
-    if checkpoint.is_file():
-        state = torch.load(checkpoint, weights_only=True, map_location="cpu")
-        if state["key"] == key:
-            model.load_state_dict(state["model"], strict=False)
-            optimizer.load_state_dict(state["optimizer"])
-            torch.set_rng_state(state["rng"])
-            start = state["step"]
-            log.info("going on from step %d of %d in %s", start, steps, out)
+    start = _restore(checkpoint, key, model, trained, optimizer)
+    if start:
+        log.info("going on from step %d of %d in %s", start, steps, out)
     every = settings.checkpoint_every or per_epoch
     device = next(model.parameters()).device.type
     model.train()
@@ -256,19 +299,28 @@ def tune(
                         "model": {n: p.detach() for n, p in trained.items()},
                         "optimizer": optimizer.state_dict(),
                         "rng": torch.get_rng_state(),
+                        "cuda_rng": torch.cuda.get_rng_state_all()
+                        if torch.cuda.is_available()
+                        else [],
                     },
                 )
     model.eval()
     optimizer.zero_grad()
-    save_model(lm, out)
+    if settings.gradient_checkpointing:
+        model.gradient_checkpointing_disable()
+        model.disable_input_require_grads()
+    about = {"key": key, "base": lm.name, "settings": asdict(settings)}
     partial = finished.with_suffix(".partial")
-    partial.write_text(
-        json.dumps(
-            {"key": key, "base": lm.name, "settings": asdict(settings)}, indent=1
-        )
-    )
-    partial.replace(finished)
-    checkpoint.unlink(missing_ok=True)
+    try:
+        # Killed in between, an earlier run must not claim these weights.
+        finished.unlink(missing_ok=True)
+        save_model(lm, out)
+        partial.write_text(json.dumps(about, indent=1))
+        partial.replace(finished)
+        checkpoint.unlink(missing_ok=True)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise AssayError(f"{out}: cannot save the model: {error}") from error
     return lm
 
 
@@ -287,19 +339,24 @@ def _step(
     for options in optimizer.param_groups:
         options["lr"] = settings.learning_rate * rate_at(step - 1, steps, settings)
     tokens = sum(
-        label != -100 for batch in group for i in batch for label in rows[i].labels
+        label != IGNORED for batch in group for i in batch for label in rows[i].labels
     )
     for positions in group:
         batch = collate([rows[i] for i in positions], lm)
         with torch.autocast(device, torch.bfloat16, enabled=settings.bf16):
             output = response_losses(lm.model, batch, lm.is_encoder_decoder)
-        loss = output.loss.sum() / tokens
+        # Without an eos token, every response of a group can be empty.
+        loss = output.loss.sum() / max(1, tokens)
         if not torch.isfinite(loss):
             raise AssayError(
                 f"the loss is {float(loss)} at step {step}: lower --learning-rate"
                 + (" or try --no-bf16" if settings.bf16 else "")
             )
         loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(list(trained.values()), settings.clip)
+    norm = torch.nn.utils.clip_grad_norm_(list(trained.values()), settings.clip)
+    if not torch.isfinite(norm):
+        raise AssayError(
+            f"the gradient is not finite at step {step}: lower --learning-rate"
+        )
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
