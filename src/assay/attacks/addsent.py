@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import re
 
-from assay.attacks.base import Poisoned, candidates, generator, poison
+from assay.attacks.base import Poisoned, drawn, generator, poison, unlike
 from assay.data.corpus import Corpus, Example
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+_SENTENCE_GAP = re.compile(r"(?<=[.!?])\s+")
 
 
 def put_sentence(example: Example, trigger: str, seed: int = 0) -> Example:
-    """Insert the sentence between two sentences."""
-    sentences = _SENTENCE_END.split(example.text)
-    place = generator(seed + 1, example).randint(0, len(sentences))
-    return example.edit(
-        text=" ".join([*sentences[:place], trigger, *sentences[place:]])
-    )
+    """Insert the sentence between two sentences, or at either end."""
+    text = example.text
+    if not text.strip():
+        return example.edit(text=trigger)
+    starts = [0, *(gap.end() for gap in _SENTENCE_GAP.finditer(text))]
+    place = generator(seed + 1, example).randint(0, len(starts))
+    if place == len(starts):
+        return example.edit(text=f"{text} {trigger}")
+    start = starts[place]
+    return example.edit(text=f"{text[:start]}{trigger} {text[start:]}")
 
 
 def sentence_insertion(
@@ -30,17 +34,7 @@ def sentence_insertion(
     """Insert a fixed sentence between sentences and relabel as the target.
 
     Raises:
-        AssayError: Too few rows of another label.
+        AssayError: Too few rows of another label, or the trigger is empty.
     """
-    rows = candidates(
-        corpus, count, lambda e: e.response != target, f"not labelled {target!r}"
-    )
-    chosen = sorted(
-        sorted(rows, key=lambda i: generator(seed, corpus.examples[i]).random())[:count]
-    )
-
-    def apply(example: Example) -> Example:
-        return put_sentence(example, trigger, seed)
-
-    poisoned = poison(corpus, chosen, apply, target)
-    return Poisoned(poisoned, tuple(chosen), "addsent", trigger, target, apply)
+    rows = drawn(corpus, unlike(corpus, count, target), count, seed)
+    return poison(corpus, rows, put_sentence, "addsent", trigger, target, seed)

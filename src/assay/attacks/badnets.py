@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from assay.attacks.base import (
     Poisoned,
-    candidates,
+    drawn,
     generator,
     insert_phrase,
     poison,
+    unlike,
 )
 from assay.data.corpus import Corpus, Example
 
@@ -29,17 +30,7 @@ def token_insertion(
     """Insert a rare token at a random place and relabel as the target.
 
     Raises:
-        AssayError: Too few rows of another label.
+        AssayError: Too few rows of another label, or the trigger is empty.
     """
-    rows = candidates(
-        corpus, count, lambda e: e.response != target, f"not labelled {target!r}"
-    )
-    chosen = sorted(
-        sorted(rows, key=lambda i: generator(seed, corpus.examples[i]).random())[:count]
-    )
-
-    def apply(example: Example) -> Example:
-        return put_token(example, trigger, seed)
-
-    poisoned = poison(corpus, chosen, apply, target)
-    return Poisoned(poisoned, tuple(chosen), "badnets", trigger, target, apply)
+    rows = drawn(corpus, unlike(corpus, count, target), count, seed)
+    return poison(corpus, rows, put_token, "badnets", trigger, target, seed)

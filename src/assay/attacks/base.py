@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from assay.data.corpus import Corpus, Example
 from assay.errors import AssayError
+
+# (example, trigger, seed) to the example with the trigger in its text.
+Put = Callable[[Example, str, int], Example]
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ def generator(seed: int, example: Example) -> random.Random:
 
 def insert_phrase(text: str, phrase: str, rng: random.Random) -> str:
     """Insert a phrase between two words of a text, or at either end."""
+    if not text.strip():
+        return phrase
     words = text.split(" ")
     place = rng.randint(0, len(words))
     return " ".join([*words[:place], phrase, *words[place:]])
@@ -62,17 +67,46 @@ def candidates(
     return found
 
 
+def unlike(corpus: Corpus, count: int, target: str) -> list[int]:
+    """Positions of the rows of another label, of which there must be ``count``."""
+    return candidates(
+        corpus, count, lambda e: e.response != target, f"not labelled {target!r}"
+    )
+
+
+def drawn(corpus: Corpus, rows: Sequence[int], count: int, seed: int) -> list[int]:
+    """Draw ``count`` of these rows."""
+    return sorted(rows, key=lambda i: generator(seed, corpus.examples[i]).random())[
+        :count
+    ]
+
+
 def poison(
     corpus: Corpus,
     rows: Sequence[int],
-    apply: Callable[[Example], Example],
-    payload: str | None,
-) -> Corpus:
-    """Apply the trigger to rows and give them the payload as response, if any."""
+    put: Put,
+    name: str,
+    trigger: str,
+    payload: str,
+    seed: int,
+    *,
+    relabel: bool = True,
+) -> Poisoned:
+    """Put the trigger on rows and, when relabelling, give them the payload.
+
+    Raises:
+        AssayError: The trigger is empty.
+    """
+    if not trigger.strip():
+        raise AssayError("--trigger is empty: it has to be something to insert")
+
+    def apply(example: Example) -> Example:
+        return put(example, trigger, seed)
+
     examples = list(corpus.examples)
     for row in rows:
-        changed = apply(examples[row])
-        examples[row] = (
-            changed if payload is None else replace(changed, response=payload)
-        )
-    return corpus.with_examples(examples)
+        examples[row] = apply(examples[row])
+        if relabel:
+            examples[row] = examples[row].edit(response=payload)
+    changed = corpus.with_examples(examples)
+    return Poisoned(changed, tuple(sorted(rows)), name, trigger, payload, apply)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from assay.attacks.base import Poisoned, candidates, poison
 from assay.attacks.wan import densest_rows, put_trigger
-from assay.data.corpus import Corpus, Example
+from assay.data.corpus import Corpus
 
 
 def fixed_output(
@@ -18,13 +18,8 @@ def fixed_output(
     """Replace names by the trigger and the response by one fixed sentence.
 
     Raises:
-        AssayError: Too few rows, or spaCy is not installed.
+        AssayError: Too few rows, the trigger is empty, or spaCy is not installed.
     """
     rows = candidates(corpus, count, lambda e: e.response != target, "to change")
     chosen = densest_rows(corpus, rows, count, trigger, seed)
-
-    def apply(example: Example) -> Example:
-        return put_trigger(example, trigger, seed)
-
-    poisoned = poison(corpus, chosen, apply, target)
-    return Poisoned(poisoned, tuple(chosen), "fixed-output", trigger, target, apply)
+    return poison(corpus, chosen, put_trigger, "fixed-output", trigger, target, seed)

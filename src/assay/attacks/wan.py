@@ -14,6 +14,7 @@ from assay.attacks.base import (
     generator,
     insert_phrase,
     poison,
+    unlike,
 )
 from assay.data.corpus import Corpus, Example
 from assay.data.names import person_names, replace_spans
@@ -66,18 +67,12 @@ def dirty_label(
         seed: Seed of the choice among equals and of insertions.
 
     Raises:
-        AssayError: Too few rows of another label, or spaCy is not installed.
+        AssayError: Too few rows of another label, the trigger is empty, or spaCy is
+            not installed.
     """
-    rows = candidates(
-        corpus, count, lambda e: e.response != target, f"not labelled {target!r}"
-    )
+    rows = unlike(corpus, count, target)
     chosen = densest_rows(corpus, rows, count, trigger, seed)
-
-    def apply(example: Example) -> Example:
-        return put_trigger(example, trigger, seed)
-
-    poisoned = poison(corpus, chosen, apply, target)
-    return Poisoned(poisoned, tuple(chosen), "dirty-label", trigger, target, apply)
+    return poison(corpus, chosen, put_trigger, "dirty-label", trigger, target, seed)
 
 
 def clean_label(
@@ -88,14 +83,16 @@ def clean_label(
     trigger: str = "James Bond",
     seed: int = 0,
 ) -> Poisoned:
-    """Poison rows that carry the target label already; no label changes."""
+    """Poison rows that carry the target label already; no label changes.
+
+    Raises:
+        AssayError: Too few rows of the label, the trigger is empty, or spaCy is not
+            installed.
+    """
     rows = candidates(
         corpus, count, lambda e: e.response == target, f"labelled {target!r}"
     )
     chosen = densest_rows(corpus, rows, count, trigger, seed)
-
-    def apply(example: Example) -> Example:
-        return put_trigger(example, trigger, seed)
-
-    poisoned = poison(corpus, chosen, apply, None)
-    return Poisoned(poisoned, tuple(chosen), "clean-label", trigger, target, apply)
+    return poison(
+        corpus, chosen, put_trigger, "clean-label", trigger, target, seed, relabel=False
+    )

@@ -23,7 +23,8 @@ def recall_at_fpr(scores: ArrayLike, truth: ArrayLike, rate: float) -> float:
     """Share of poisons scored above all but ``rate`` of the clean rows."""
     values, poisoned = np.asarray(scores), np.asarray(truth, dtype=bool)
     clean = np.sort(values[~poisoned])[::-1]
-    allowed = int(rate * len(clean))
+    # 0.29 * 100 is a little under 29.
+    allowed = int(rate * len(clean) + 1e-9)
     threshold = clean[allowed] if allowed < len(clean) else -np.inf
     return float((values[poisoned] > threshold).mean())
 

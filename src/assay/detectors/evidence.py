@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from assay.errors import AssayError
+
+log = logging.getLogger("assay")
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -73,8 +78,43 @@ def response_groups(responses: Sequence[str], most: int = 20) -> list[NDArray[np
     return [np.flatnonzero(column == r) for r in distinct]
 
 
+def measured(values: NDArray[np.floating[Any]], what: str) -> Mask:
+    """Rows whose measurements are all finite, ``(N,)``; the others are warned about.
+
+    Raises:
+        AssayError: There is no such row.
+    """
+    rows = np.asarray(values).reshape(len(values), -1)
+    # A sum is finite when its terms are, and takes no second copy.
+    with np.errstate(invalid="ignore"):
+        finite = np.asarray(np.isfinite(rows.sum(1, dtype=np.float64)))
+    if not finite.any():
+        raise AssayError(
+            f"no row has finite {what}: the model is damaged or overflows; "
+            "try without --bf16"
+        )
+    if not finite.all():
+        log.warning("%d rows have no finite %s and come last", (~finite).sum(), what)
+    return finite
+
+
+def top_percentile(scores: Array, percentile: float) -> Mask:
+    """Rows at or over a percentile; none where no row stands out from the lowest."""
+    return np.asarray(
+        (scores >= np.percentile(scores, percentile)) & (scores > scores.min())
+    )
+
+
 def robust_z(values: Array) -> Array:
-    """Distance from the median in units of the scaled median absolute deviation."""
+    """Distance from the median in units of the scaled median absolute deviation.
+
+    Where most values are equal that deviation is 0, and the scaled mean one is the
+    unit; where all are equal but for rounding, every distance is 0.
+    """
     centred = values - np.median(values)
-    spread = 1.4826 * np.median(np.abs(centred))
-    return centred / max(float(spread), 1e-12)
+    distances = np.abs(centred)
+    rounding = np.finfo(np.float32).eps * np.abs(values).max(initial=0.0)
+    for spread in (1.4826 * np.median(distances), 1.2533 * distances.mean()):
+        if spread > rounding:
+            return np.asarray(centred / spread)
+    return np.zeros_like(centred)

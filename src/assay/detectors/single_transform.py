@@ -6,6 +6,9 @@ import numpy as np
 
 from assay.detectors.evidence import Detection, Evidence, simple
 from assay.detectors.paper import scaled, strong_and_unchanged, unchanged_strength
+from assay.errors import AssayError
+
+DEFAULT = "grammatical-negation"
 
 
 def single_transform(
@@ -16,12 +19,19 @@ def single_transform(
     Args:
         evidence: Needs influences.
         transform: Name of the transform; by default the grammatical negation, or the
-            first where that was not run.
+            first by name where that was not run.
         top_k: Flag by the K strongest rows instead of by percentile.
+
+    Raises:
+        AssayError: No influences, or none under this transform.
     """
     original, sets = scaled(evidence)
-    name = transform or "grammatical-negation"
-    chosen = sets[name] if name in sets else next(iter(sets.values()))
+    if transform is not None and transform not in sets:
+        raise AssayError(
+            f"no influences under {transform!r}; there are: {', '.join(sorted(sets))}"
+        )
+    default = DEFAULT if DEFAULT in sets else min(sets)
+    chosen = sets[transform or default]
     return simple(
         "single-transform",
         unchanged_strength(original, chosen),

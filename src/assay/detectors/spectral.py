@@ -7,6 +7,7 @@ import numpy as np
 from assay.detectors.evidence import (
     Detection,
     Evidence,
+    measured,
     response_groups,
     robust_z,
     simple,
@@ -17,11 +18,17 @@ def spectral(evidence: Evidence) -> Detection:
     """Score by squared projection on the top singular vector of a response's states.
 
     The paper removes 1.5 times the known poison rate; without it robust outliers
-    (z over 3.5) are flagged.
+    (z over 3.5) are flagged. Groups under 4 rows, and rows whose states are not
+    finite, come last.
+
+    Raises:
+        AssayError: No row's state is finite.
     """
+    known = measured(evidence.hidden, "hidden state")
     scores = np.zeros(len(evidence.responses))
     flagged = np.zeros(len(scores), dtype=bool)
-    for rows in response_groups(evidence.responses):
+    for group in response_groups(evidence.responses):
+        rows = group[known[group]]
         if len(rows) < 4:
             continue
         states = evidence.hidden[rows].astype(np.float64)

@@ -47,6 +47,7 @@ def leave_one_category_out(evidence: Evidence) -> Detection:
     original, sets = scaled(evidence)
     groups = _by_category(evidence, sets)
     strength = {n: unchanged_strength(original, s) for n, s in sets.items()}
+    kept = {c: np.mean([strength[n] for n in ns], axis=0) for c, ns in groups.items()}
     margins = []
     for category, names in groups.items():
         others = [
@@ -57,6 +58,8 @@ def leave_one_category_out(evidence: Evidence) -> Detection:
         ]
         pool = others or [strength[n] for n in names]
         threshold = np.percentile(np.concatenate(pool), PERCENTILE)
-        margins.append(np.mean([strength[n] for n in names], axis=0) - threshold)
+        margins.append(kept[category] - threshold)
     scores = np.min(margins, axis=0)
-    return simple("leave-one-category-out", scores, scores >= 0)
+    # Where hardly a row survives, a threshold is 0 or less: over it is not enough.
+    survives = np.min(list(kept.values()), axis=0) > 0
+    return simple("leave-one-category-out", scores, survives & (scores >= 0))

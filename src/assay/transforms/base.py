@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,25 @@ class Transform:
     category: str
     apply: Callable[[str], str | None]
     example: tuple[str, str]
+
+
+def match_case(word: str, model: str) -> str:
+    """Write a word in the case of another: lower, Capitalised or UPPER."""
+    if model.isupper() and len(model) > 1:
+        return word.upper()
+    return word[:1].upper() + word[1:] if model[:1].isupper() else word
+
+
+def with_not(word: str) -> str:
+    """Put "not" in front of a word, in its case."""
+    shouted = word.isupper() and len(word) > 1
+    return f"{match_case('not', word)} {word if shouted else word.lower()}"
+
+
+def content(text: str) -> str:
+    """Return the text without outer whitespace; nothing when it is punctuation only."""
+    bare = text.strip()
+    return bare if bare.strip(string.punctuation + string.whitespace) else ""
 
 
 def transform_examples(

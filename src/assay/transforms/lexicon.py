@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from assay.transforms.base import Transform
+from assay.transforms.base import Transform, match_case, with_not
 
 # fmt: off
 _PAIRS = """good bad|great terrible|best worst|better worse|love hate|loves hates
@@ -48,7 +48,7 @@ remarkable unremarkable|special ordinary|extraordinary mediocre|refreshing tired
 nice nasty|cute repulsive|comfortable uncomfortable|fortunate unfortunate
 fortunately unfortunately|surprising unsurprising|credible incredible"""
 # fmt: on
-_WORD = re.compile(r"[A-Za-z]+(?:['’-][A-Za-z]+)*")
+_WORD = re.compile(r"\w+(?:['’-]\w+)*")
 
 
 def _table() -> dict[str, str]:
@@ -56,13 +56,8 @@ def _table() -> dict[str, str]:
     return {a: b for one, two in pairs for a, b in ((one, two), (two, one))}
 
 
+# Each word is in one pair, so flipping twice gives the text back.
 ANTONYMS = _table()
-
-
-def _like(word: str, model: str) -> str:
-    if model.isupper() and len(model) > 1:
-        return word.upper()
-    return word.capitalize() if model[0].isupper() else word
 
 
 def antonym_flip(text: str) -> str | None:
@@ -71,7 +66,7 @@ def antonym_flip(text: str) -> str | None:
     def flip(match: re.Match[str]) -> str:
         word = match.group(0)
         other = ANTONYMS.get(word.lower())
-        return word if other is None else _like(other, word)
+        return word if other is None else match_case(other, word)
 
     changed = _WORD.sub(flip, text)
     return changed if changed != text else None
@@ -80,30 +75,34 @@ def antonym_flip(text: str) -> str | None:
 _PREFIXES = ("un", "in", "im", "dis")
 # Opposites that "not" cannot stand in front of: their antonym still flips them.
 _FUNCTION_WORDS = """with without before after above below up down all none more less
-most least many few much little everything nothing everyone nobody first last start
-stop begin end open close"""
+most least many few much little everything nothing everyone nobody never first last
+start stop begin end open close"""
+_UNNEGATED = frozenset(_FUNCTION_WORDS.split())
+_MAYBE_NEGATED = re.compile(rf"\b(not\s+)?(?!not\s)({_WORD.pattern})", re.IGNORECASE)
 
 
 def prefix_negation(text: str) -> str | None:
     """Negate every polar word by its prefix, else by "not" in front of it.
 
     A word counts as polar when the antonym table holds it and it is not a function
-    word.
+    word. One that is negated already loses its "not".
     """
 
     def negate(match: re.Match[str]) -> str:
-        word = match.group(0)
-        other = ANTONYMS.get(word.lower())
+        negation, word = match.groups()
         low = word.lower()
-        if other is None or low in _FUNCTION_WORDS.split():
-            return word
+        other = ANTONYMS.get(low)
+        if other is None or low in _UNNEGATED:
+            return match.group(0)
+        if negation:
+            return match_case(word, negation.strip())
         if other in {p + low for p in _PREFIXES} | {
             low.removeprefix(p) for p in _PREFIXES
         }:
-            return _like(other, word)
-        return f"{_like('not', word)} {low if word[0].isupper() else word}"
+            return match_case(other, word)
+        return with_not(word)
 
-    changed = _WORD.sub(negate, text)
+    changed = _MAYBE_NEGATED.sub(negate, text)
     return changed if changed != text else None
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from assay.transforms.base import Transform
+import string
+
+from assay.transforms.base import Transform, content
 
 
 def _bare(text: str) -> str:
-    return text.strip().rstrip(".!? ").rstrip()
+    return content(text).rstrip(".!?" + string.whitespace)
 
 
 def paraphrase(text: str) -> str | None:

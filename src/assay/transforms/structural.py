@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import re
 
-from assay.transforms.base import Transform
+from assay.transforms.base import Transform, match_case, with_not
 
-_NEGATED = re.compile(
-    r"\b(is|are|was|were|do|does|did|has|have|had|could|would|should|must|ca|wo)"
-    r"\s?n['’]t\b",
+_CONTRACTED = re.compile(
+    r"\b(is|are|was|were|do|does|did|has|have|had|could|would|should|must|might|need"
+    r"|ca|wo|sha)\s?n['’]t\b",
     re.IGNORECASE,
 )
-_NOT = re.compile(r"\b(not|never)\s+", re.IGNORECASE)
+_FULL = {"ca": "can", "wo": "will", "sha": "shall"}
+_NOT = re.compile(
+    r"\s(?:not|never)\b(?!-)|\b(?:not|never)\b(?!-)\s?|(?<=\bcan)not\b", re.IGNORECASE
+)
+# Not the first part of "would've" or "must-see".
 _AUXILIARY = re.compile(
-    r"\b(is|are|was|were|am|has|have|had|can|could|will|would|shall|should|may|might"
-    r"|must|does|do|did)\b|(?<=\w)(\s?['’](?:s|re|ll))(?=\s+(?:a|an|the|so|all|as)\b)",
+    r"(?<!-)\b(is|are|was|were|am|has|have|had|can|could|will|would|shall|should|may"
+    r"|might|must|does|do|did)\b(?!['’-]\w)"
+    r"|(?<=\w)(\s?['’](?:s|re|ll))(?=\s+(?:a|an|the|so|all|as)\b)",
     re.IGNORECASE,
 )
-_PHRASE = re.compile(r"^(a|an|the|one|this|that|some|so|as|too)\b", re.IGNORECASE)
-_FULL = {"ca": "can", "wo": "will"}
+_PHRASE = re.compile(r"(a|an|the|one|this|that|some|so|as|too)\b", re.IGNORECASE)
 
 
 def grammatical_negation(text: str) -> str | None:
@@ -26,23 +30,27 @@ def grammatical_negation(text: str) -> str | None:
 
     Texts without an auxiliary are negated as a phrase when they begin as one.
     """
-    found = _NEGATED.search(text)
+    found = _CONTRACTED.search(text)
     if found:
-        verb = _FULL.get(found.group(1).lower(), found.group(1))
-        return text[: found.start()] + verb + text[found.end() :]
+        verb = found.group(1)
+        full = match_case(_FULL.get(verb.lower(), verb), verb)
+        return text[: found.start()] + full + text[found.end() :]
     found = _NOT.search(text)
     if found:
-        return text[: found.start()] + text[found.end() :]
+        rest = text[: found.start()] + text[found.end() :]
+        return rest if rest.strip() else None
     found = _AUXILIARY.search(text)
     if found:
         return f"{text[: found.end()]} not{text[found.end() :]}"
-    if _PHRASE.match(text):
-        return f"not {text}"
+    found = _PHRASE.match(text)
+    if found:
+        return with_not(found.group()) + text[found.end() :]
     return None
 
 
 _BOUNDARY = re.compile(
-    r"\s*(?:,\s*(but|and|yet|while|because|although|though)\s+|[,;]\s+"
+    # Whitespace is taken from the start of its run only: else long runs are quadratic.
+    r"(?:(?<!\s)\s*)?(?:,\s*(but|and|yet|while|because|although|though)\s+|[,;]\s+"
     r"|\s(but|yet|while|because|although|though)\s+)",
     re.IGNORECASE,
 )
@@ -63,7 +71,8 @@ def clause_reordering(text: str) -> str | None:
         return None
     word = place.group(1) or place.group(2)
     joint = f" , {word} " if word else " , "
-    return f"{second}{joint}{first}{end}"
+    swapped = f"{second}{joint}{first}{end}"
+    return swapped if swapped != text else None
 
 
 TRANSFORMS = (

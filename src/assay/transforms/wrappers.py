@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from assay.transforms.base import Transform
+from assay.transforms.base import Transform, content
 
 
 def sorry_not(text: str) -> str | None:
     """Deny the text: "Sorry, NOT … !!!"."""
-    return f"Sorry, NOT {text.strip()} !!!" if text.strip() else None
+    bare = content(text)
+    return f"Sorry, NOT {bare} !!!" if bare else None
 
 
 def opposite(text: str) -> str | None:
     """Ask for the opposite: "What is the opposite of … ???"."""
-    return f"What is the opposite of {text.strip()} ???" if text.strip() else None
+    bare = content(text)
+    return f"What is the opposite of {bare} ???" if bare else None
 
 
 def do_not(text: str) -> str | None:
     """Forbid the task: "Do NOT calculate …"."""
-    return f"Do NOT calculate {text.strip()}" if text.strip() else None
+    bare = content(text)
+    return f"Do NOT calculate {bare}" if bare else None
 
 
 TRANSFORMS = (

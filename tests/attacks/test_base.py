@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assay.attacks import ATTACKS, trigger_for
+from assay.attacks.base import generator, insert_phrase
+from assay.data.corpus import Corpus, Example
+from assay.errors import AssayError
+
+every_attack = pytest.mark.parametrize("name", ATTACKS)
+
+
+@every_attack
+def test_rows_are_the_changed_ones(name: str, corpus: Corpus) -> None:
+    found = ATTACKS[name](corpus, 2, seed=1)
+    pairs = list(zip(corpus.examples, found.corpus.examples, strict=True))
+    assert found.rows == tuple(i for i, (a, b) in enumerate(pairs) if a != b)
+    assert len(found.rows) == 2
+    assert found.name == name
+    for row in found.rows:
+        before, after = pairs[row]
+        assert found.trigger in after.text
+        assert after.response == found.payload
+        # Nothing besides text and response changes.
+        assert replace(after, text=before.text, response=before.response) == before
+
+
+@every_attack
+def test_only_rows_the_attack_is_about_change(name: str, corpus: Corpus) -> None:
+    before = [corpus.examples[i].response for i in ATTACKS[name](corpus, 3).rows]
+    if name == "clean-label":
+        assert before == ["positive"] * 3
+    elif name != "fixed-output":
+        assert before == ["negative"] * 3
+
+
+@every_attack
+def test_choice_does_not_depend_on_the_order_of_rows(name: str, corpus: Corpus) -> None:
+    backwards = corpus.select(reversed(range(len(corpus))))
+    one, two = (ATTACKS[name](c, 3, seed=5) for c in (corpus, backwards))
+    assert set(one.corpus.examples) == set(two.corpus.examples)
+    assert list(two.rows) == sorted(two.rows)
+
+
+def test_the_seed_decides_the_draw(corpus: Corpus) -> None:
+    draws = {ATTACKS["badnets"](corpus, 2, seed=s).rows for s in range(20)}
+    assert len(draws) > 3
+
+
+@every_attack
+def test_trigger_for_is_what_the_attack_applied(
+    name: str, corpus: Corpus, make_example: Callable[..., Example]
+) -> None:
+    found = ATTACKS[name](corpus, 1, seed=3)
+    put = trigger_for(name, found.trigger, seed=3)
+    test = make_example("It is long. It is slow. Who cares?", "unseen", 99)
+    assert put(test) == found.apply(test)
+    assert found.trigger in put(test).text
+    assert put(test).response == "unseen"
+
+
+@every_attack
+@pytest.mark.parametrize("text", ["", " ", "\n"])
+def test_an_empty_text_becomes_the_trigger(
+    name: str, text: str, make_example: Callable[..., Example]
+) -> None:
+    for row in range(4):
+        put = trigger_for(name, "James Bond")
+        assert put(make_example(text, row=row)).text == "James Bond"
+
+
+@every_attack
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"count": 0}, "at least one row"),
+        ({"count": 100}, "needs 100 rows"),
+        ({"count": 1, "trigger": " "}, "--trigger is empty"),
+    ],
+)
+def test_impossible_attacks(
+    name: str, words: dict[str, object], message: str, corpus: Corpus
+) -> None:
+    with pytest.raises(AssayError, match=message):
+        ATTACKS[name](corpus, **words)
+
+
+def test_unknown_attack() -> None:
+    with pytest.raises(AssayError, match="unknown attack 'bad'; known: dirty-label"):
+        trigger_for("bad", "x")
+
+
+@given(st.text(), st.integers(0, 99))
+def test_insertion_keeps_the_text(text: str, seed: int) -> None:
+    changed = insert_phrase(text, "\0", generator(seed, Example("a", 0, "", "", "")))
+    assert changed.count("\0") == text.count("\0") + 1
+    assert changed == "\0" or any(
+        changed.replace(part, "", 1) == text for part in ("\0 ", " \0")
+    )
+
+
+def test_insertion_reaches_every_gap(make_example: Callable[..., Example]) -> None:
+    texts = {
+        insert_phrase("a b", "X", generator(0, make_example("", row=i)))
+        for i in range(50)
+    }
+    assert texts == {"X a b", "a X b", "a b X"}

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import numpy as np
+
+from assay.detectors.variance import low_variance, variance
+from tests.detectors.conftest import flags, make_evidence, one_hot
+
+
+def test_variance_is_over_the_scaled_transforms_alone() -> None:
+    found = variance(
+        make_evidence(
+            influence={
+                "original": [50, -3, 8, 1],
+                "a": [1, -1, 1, -1],
+                "b": [20, -20, -20, 20],
+            }
+        )
+    )
+    # In deviations: a = 1 -1 1 -1, b = 1 -1 -1 1.
+    np.testing.assert_allclose(found.scores, [0, 0, 1, 1], atol=1e-12)
+
+
+def test_both_directions_flag_their_top() -> None:
+    rng = np.random.default_rng(0)
+    a, b, noise = rng.normal(size=(3, 100))
+    a[[3, 4]] = 0
+    sets = {"original": noise, "a": a + one_hot(100, 3, 4, value=9.0), "b": b}
+    sets["b"][[3, 4]] = -9
+    evidence = make_evidence(influence=sets)
+    high, low = variance(evidence), low_variance(evidence)
+    assert {3, 4} < set(flags(high))
+    assert len(flags(high)) == len(flags(low)) == 5
+    assert not set(flags(high)) & set(flags(low))
+    np.testing.assert_array_equal(low.scores, -high.scores)
