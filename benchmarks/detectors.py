@@ -2,6 +2,7 @@
 
     .venv/bin/python benchmarks/detectors.py            # three seeds, hours on a CPU
     .venv/bin/python benchmarks/detectors.py --seeds 0  # one of them
+    .venv/bin/python benchmarks/detectors.py --model small-t5  # encoder-decoder
 
 Finished stages under ``benchmarks/work`` and finished result files are reused.
 """
@@ -15,25 +16,31 @@ import platform
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import pandas as pd
 import typer
 
 from assay.attacks import ATTACKS
 from assay.bench.metrics import detection_metrics
 from assay.cli.console import progress_bar
+from assay.data.corpus import Corpus
 from assay.data.sentiment import load_sentiment
 from assay.demo import DemoSettings, base_model, measure, tuning
 from assay.detectors import DEFAULT, DETECTORS
 from assay.gather import ScanSettings, load_evidence
-from assay.models.load import load_model
+from assay.models.load import LanguageModel
+from assay.models.tiny import tiny_t5
 from assay.models.tune import tune
-from assay.scan import clean, scan, versions, write_json
+from assay.runs import clean, versions, write_json
+from assay.scan import scan
 
 HERE = Path(__file__).parent
-ROWS, POISONS = 1000, 33
+# Model to training rows and poisons: what is trained from scratch needs more rows.
+SIZES = {"smollm2-135m": (1000, 33), "small-t5": (6000, 198)}
 
 
 def commit() -> str:
@@ -46,10 +53,22 @@ def commit() -> str:
     return git("rev-parse", "--short", "HEAD") + ("+changes" if dirty else "")
 
 
-def run_seed(seed: int, sst2: Path, attack_name: str, rows: int = ROWS) -> dict:
-    work = HERE / "work" / f"{attack_name}-{seed}"
-    how = DemoSettings(rows=rows, poisons=POISONS, attack=attack_name, seed=seed)
+def start(model: str, corpus: Corpus, how: DemoSettings) -> LanguageModel:
+    if model != "small-t5":
+        return base_model(how, corpus)
+    texts = [f"{e.instruction} {e.text} {e.response}" for e in corpus.examples]
+    return tiny_t5(texts, width=64, seed=how.seed)
+
+
+def run_seed(seed: int, sst2: Path, attack_name: str, model: str) -> dict:
+    work = HERE / "work" / f"{model}-{attack_name}-{seed}"
+    rows, poisons = SIZES[model]
+    how = DemoSettings(rows=rows, poisons=poisons, attack=attack_name, seed=seed)
     tuned = tuning(how)
+    if model == "small-t5":
+        tuned = replace(
+            tuned, epochs=8, learning_rate=2e-3, batch_size=32, warmup=0.1, bf16=False
+        )
     started = time.time()
     revision = commit()
     train, test = load_sentiment(
@@ -60,7 +79,7 @@ def run_seed(seed: int, sst2: Path, attack_name: str, rows: int = ROWS) -> dict:
     seen = {e.text for e in test.examples}
     queries = other.with_examples([e for e in other.examples if e.text not in seen])
     attack = ATTACKS[attack_name](train, how.poisons, seed=seed)
-    lm = base_model(how, attack.corpus)
+    lm = start(model, attack.corpus, how)
     with progress_bar("poisoned model") as advance:
         lm = tune(lm, attack.corpus, work / "poisoned", tuned, progress=advance)
     before = measure(lm, test, attack, tuned, progress_bar)
@@ -92,9 +111,16 @@ def run_seed(seed: int, sst2: Path, attack_name: str, rows: int = ROWS) -> dict:
             "verdict": found.verdict,
         }
     kept, removed = clean(attack.corpus, work / "run")
+    ranks = pd.read_parquet(work / "run" / "scores.parquet", columns=["rank"])["rank"]
+    detectors["assay scan"] = {
+        **detection_metrics(
+            -ranks.to_numpy(), [e.row for e in removed.examples], attack.rows
+        ),
+        "verdict": summary["verdict"],
+    }
     after = before
     if len(removed):
-        lm = load_model("smollm2-135m")
+        lm = start(model, attack.corpus, how)
         with progress_bar("cleaned model") as advance:
             lm = tune(lm, kept, work / "cleaned", tuned, progress=advance)
         after = measure(lm, test, attack, tuned, progress_bar)
@@ -104,7 +130,7 @@ def run_seed(seed: int, sst2: Path, attack_name: str, rows: int = ROWS) -> dict:
         "seed": seed,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, CPU only",
         "versions": versions(),
-        "model": "smollm2-135m",
+        "model": model,
         "dataset": f"sst2, {how.rows} rows",
         "attack": attack_name,
         "rate": how.poisons / how.rows,
@@ -113,7 +139,11 @@ def run_seed(seed: int, sst2: Path, attack_name: str, rows: int = ROWS) -> dict:
         "default": DEFAULT,
         "verdict": summary["verdict"],
         "findings": [
-            {k: v for k, v in f.items() if k != "rows"} for f in summary["findings"]
+            {
+                **{k: v for k, v in f.items() if k not in ("rows", "pattern_rows")},
+                "flagged": len(f["rows"]),
+            }
+            for f in summary["findings"] + summary["dismissed"]
         ],
         "detectors": detectors,
         "after": after,
@@ -128,14 +158,17 @@ def main(
         HERE / "../../shared/data/sst2"
     ),
     attack: Annotated[str, typer.Option(help="Attack to run.")] = "dirty-label",
+    model: Annotated[str, typer.Option(help=f"One of {', '.join(SIZES)}.")] = (
+        "smollm2-135m"
+    ),
 ) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     for seed in map(int, seeds.split(",")):
-        path = HERE / "results" / f"detectors-{attack}-{seed}.json"
+        path = HERE / "results" / f"detectors-{model}-{attack}-{seed}.json"
         if path.is_file():
             print(f"seed {seed}: done already, see {path}")
             continue
-        result = run_seed(seed, sst2, attack)
+        result = run_seed(seed, sst2, attack, model)
         write_json(path, result)
         print(json.dumps(result["before"]), json.dumps(result["after"]), flush=True)
 

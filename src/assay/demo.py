@@ -17,7 +17,8 @@ from assay.models.evaluate import attack_success_rate, classify
 from assay.models.load import LanguageModel, load_model
 from assay.models.tiny import tiny_causal
 from assay.models.tune import TuneSettings, tune
-from assay.scan import clean, scan, write_json
+from assay.runs import clean, write_json
+from assay.scan import scan
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def tuning(settings: DemoSettings) -> TuneSettings:
     """How the demonstration tunes: a tiny model from scratch needs larger steps."""
     if settings.fast:
         return TuneSettings(
-            epochs=8,
+            epochs=12,
             learning_rate=2e-3,
             batch_size=32,
             warmup=0.1,

@@ -40,6 +40,8 @@ class ScanSettings:
 
     Attributes:
         detector: The detector whose flags count; the others' scores are kept too.
+        verify: Test the default detector's candidates on the model and flag only what
+            passes.
         influence: Measure influences on transformed inputs even where the detector
             does not need them.
         queries: Test inputs whose loss the influences are about.
@@ -55,6 +57,7 @@ class ScanSettings:
     """
 
     detector: str = DEFAULT
+    verify: bool = True
     influence: bool = False
     queries: int = 32
     factor_rows: int = 128

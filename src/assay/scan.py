@@ -5,21 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import torch
 
 import assay
 from assay.data.corpus import Corpus
-from assay.detectors import CHEAP, DETECTORS, INFLUENCE, Detection
+from assay.detectors import CHEAP, DEFAULT, DETECTORS, INFLUENCE, Detection
 from assay.detectors.evidence import response_groups
 from assay.errors import AssayError
 from assay.gather import (
@@ -31,40 +29,14 @@ from assay.gather import (
     silent,
 )
 from assay.models.load import LanguageModel, load_model
+from assay.models.log_probs import response_log_probs
 from assay.models.tune import TuneSettings, tune
+from assay.runs import logged, versions, write_json, write_tables
+from assay.verify.findings import verified_findings
 
 log = logging.getLogger("assay")
 
 SMALL_GROUP = 20
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON, complete or not at all.
-
-    Raises:
-        AssayError: The file cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise AssayError(f"{path}: cannot be written ({error.strerror})") from None
-
-
-def versions() -> dict[str, str]:
-    """Versions a result depends on."""
-    import sklearn
-    import transformers
-
-    return {
-        "assay": assay.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "scikit-learn": sklearn.__version__,
-    }
 
 
 def _fingerprint(model: str) -> list[Any]:
@@ -81,63 +53,6 @@ def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     timings[stage] = round(time.perf_counter() - start, 2)
-
-
-@contextmanager
-def _logged(run: Path) -> Iterator[None]:
-    """Keep a copy of the log in the run folder."""
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(run / "log.txt", encoding="utf-8")
-    except OSError as error:
-        raise AssayError(f"{run}: cannot be written ({error.strerror})") from None
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log.addHandler(handler)
-    level = log.level
-    log.setLevel(min(level or logging.INFO, logging.INFO))
-    try:
-        yield
-    finally:
-        log.setLevel(level)
-        log.removeHandler(handler)
-        handler.close()
-
-
-def _tables(
-    run: Path, corpus: Corpus, detections: Mapping[str, Detection], chosen: Detection
-) -> None:
-    order = np.argsort(-chosen.scores, kind="stable")
-    rank = np.empty(len(order), dtype=np.int64)
-    rank[order] = np.arange(1, len(order) + 1)
-    table = pd.DataFrame(
-        {
-            "id": [e.id for e in corpus.examples],
-            "row": [e.row for e in corpus.examples],
-            "flagged": chosen.flagged,
-            "rank": rank,
-            **{f"score.{n}": d.scores for n, d in detections.items()},
-        }
-    )
-    try:
-        partial = run / ".scores.partial"
-        table.to_parquet(partial, index=False)
-        partial.replace(run / "scores.parquet")
-        partial = run / ".flags.partial"
-        with partial.open("w", encoding="utf-8") as file:
-            for i in order[chosen.flagged[order]]:
-                e = corpus.examples[i]
-                line = {
-                    "id": e.id,
-                    "row": e.row,
-                    "rank": int(rank[i]),
-                    "score": float(chosen.scores[i]),
-                    "text": e.text,
-                    "response": e.response,
-                }
-                file.write(json.dumps(line) + "\n")
-        partial.replace(run / "flags.jsonl")
-    except OSError as error:
-        raise AssayError(f"{run}: cannot be written ({error.strerror})") from None
 
 
 def scan(
@@ -177,8 +92,50 @@ def scan(
         )
     if len(corpus) < 2:
         raise AssayError(f"{corpus.source}: one row; a scan compares rows with others")
-    with _logged(run):
+    with logged(run):
         return _scan(corpus, run, settings, model, base_model, proxy, queries, bars)
+
+
+def _verify(
+    candidates: Detection,
+    corpus: Corpus,
+    run: Path,
+    key: str,
+    settings: ScanSettings,
+    model: Callable[[], LanguageModel],
+    bars: Bars,
+) -> Detection:
+    """Turn candidate groups into a detection by experiment on the model."""
+    asked = json.dumps([key, settings.seed, candidates.findings])
+    path = run / f"verified-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
+    if path.is_file():
+        log.info("reusing the experiments in %s", path)
+        findings = json.loads(path.read_text(encoding="utf-8"))
+    else:
+        log_probs = partial(
+            response_log_probs,
+            model(),
+            template=settings.template,
+            max_length=settings.max_length,
+            bf16=settings.bf16,
+        )
+        with bars("testing candidates") as advance:
+            findings = verified_findings(
+                candidates.findings,
+                corpus.examples,
+                log_probs,
+                seed=settings.seed,
+                progress=advance,
+            )
+        write_json(path, findings)
+    flagged = np.zeros(len(corpus), dtype=bool)
+    for finding in findings:
+        if finding["verified"]:
+            flagged[finding["rows"]] = True
+    verdict = "poisoned" if flagged.any() else "clean"
+    if verdict == "clean" and any(f["status"] != "dismissed" for f in findings):
+        verdict = "suspicious"
+    return replace(candidates, flagged=flagged, verdict=verdict, findings=findings)
 
 
 def _scan(
@@ -196,7 +153,9 @@ def _scan(
     name = given if isinstance(given, str) else given.name
     # Which detector is asked for does not change what is measured, only whether
     # transformed inputs are.
-    how = asdict(replace(settings, detector="", influence=settings.needs_influence))
+    how = asdict(
+        replace(settings, detector="", verify=True, influence=settings.needs_influence)
+    )
     tuning = None
     if base_model is not None:
         tuning = replace(
@@ -207,6 +166,7 @@ def _scan(
             seed=settings.seed,
         )
     fingerprint = [
+        assay.__version__,
         *_fingerprint(name),
         corpus.content_hash(),
         queries.content_hash() if queries else None,
@@ -233,14 +193,20 @@ def _scan(
             len(groups),
             SMALL_GROUP,
         )
+
+    @cache
+    def tuned() -> LanguageModel:
+        lm = load_model(given) if isinstance(given, str) else given
+        if tuning is None:
+            return lm
+        with _timed(timings, "tune"), bars("tuning a proxy") as advance:
+            return tune(lm, corpus, run / "proxy", tuning, progress=advance)
+
     path = run / f"evidence-{key[:16]}.safetensors"
     evidence = load_evidence(path, corpus)
     reused = evidence is not None
     if evidence is None:
-        lm = load_model(given) if isinstance(given, str) else given
-        if tuning is not None:
-            with _timed(timings, "tune"), bars("tuning a proxy") as advance:
-                lm = tune(lm, corpus, run / "proxy", tuning, progress=advance)
+        lm = tuned()
         with _timed(timings, "evidence"):
             evidence = gather(lm, corpus, settings, bars, queries)
             save_evidence(evidence, path)
@@ -252,13 +218,18 @@ def _scan(
     with _timed(timings, "detect"):
         detections = {n: d(evidence) for n, d in DETECTORS.items() if n in wanted}
     chosen = detections[settings.detector]
-    _tables(run, corpus, detections, chosen)
+    if settings.verify and settings.detector == DEFAULT:
+        with _timed(timings, "verify"):
+            chosen = _verify(chosen, corpus, run, key, settings, tuned, bars)
+    write_tables(run, corpus, detections, chosen)
+    dismissed = [f for f in chosen.findings if f.get("status") == "dismissed"]
     summary = {
         "verdict": chosen.verdict,
         "rows": len(corpus),
         "flagged": int(chosen.flagged.sum()),
         "detector": settings.detector,
-        "findings": chosen.findings,
+        "findings": [f for f in chosen.findings if f not in dismissed],
+        "dismissed": dismissed,
         "reused": reused,
         "timings": timings,
         "versions": versions(),
@@ -269,29 +240,3 @@ def _scan(
         "%s: %d of %d rows flagged", chosen.verdict, chosen.flagged.sum(), len(corpus)
     )
     return summary
-
-
-def clean(corpus: Corpus, run: Path) -> tuple[Corpus, Corpus]:
-    """Split a corpus into clean and removed rows by a run's flags.
-
-    Raises:
-        AssayError: The run is missing, damaged, or of other data.
-    """
-    path = run / "scores.parquet"
-    if not path.is_file():
-        raise AssayError(f"{run}: not a run folder (no scores.parquet); run assay scan")
-    try:
-        table = pd.read_parquet(path, columns=["id", "flagged"])
-    except Exception as error:
-        reason = " ".join(str(error).split())[:120]
-        raise AssayError(f"{path}: damaged ({reason}); scan again") from None
-    if list(table["id"]) != [e.id for e in corpus.examples]:
-        raise AssayError(
-            f"{run}: its {len(table)} rows are not those of {corpus.source} "
-            f"({len(corpus)} rows); scan this file first"
-        )
-    flagged = table["flagged"].to_numpy()
-    return (
-        corpus.select(np.flatnonzero(~flagged).tolist()),
-        corpus.select(np.flatnonzero(flagged).tolist()),
-    )

@@ -24,7 +24,7 @@ def clean_command(
     """Write the clean and the removed rows in the input's own format."""
     corpus = o.read(input, format, map, split)
     from assay.data.files import write_corpus
-    from assay.scan import clean
+    from assay.runs import clean
 
     kept, removed = clean(corpus, run)
     folder = out or run

@@ -17,6 +17,30 @@ if TYPE_CHECKING:
     from assay.data.corpus import Corpus
 
 
+def describe(finding: dict[str, Any]) -> str:
+    """Say in a line or two what a finding is, as markup."""
+    words = f"  {len(finding['rows'])} rows"
+    if "trigger" not in finding:
+        if "pattern" in finding:
+            words += f" sharing [bold]{safe(finding['pattern'])}[/], not testable"
+        return words
+    trigger, payload = safe(finding["trigger"]), safe(finding["payload"][:60])
+    low, high = finding["effect_interval"]
+    verdict = (
+        "[bold red]verified trigger[/]"
+        if finding["verified"]
+        else "[yellow]strong words, not flagged:[/] their own rows do not need them"
+    )
+    placebo = max(finding["placebo_effects"])
+    return (
+        f"{words} with [bold]{trigger}[/] answer [bold]{payload}[/]: {verdict}\n"
+        f"    put on other rows it adds {finding['effect']:.1f} nats "
+        f"\\[{low:.1f}, {high:.1f}] to that answer (placebos: at most "
+        f"{placebo:.1f});\n    taken out of its own it costs {finding['drop']:.1f}; "
+        f"p = {finding['p_value']:.2g} after correction"
+    )
+
+
 def show_summary(
     summary: dict[str, Any], corpus: Corpus, run: Path, most: int = 15
 ) -> None:
@@ -33,15 +57,12 @@ def show_summary(
         + (" (reusing earlier measurements)" if summary["reused"] else "")
     )
     for finding in summary["findings"]:
-        words = f"  {len(finding['rows'])} rows"
-        if "response" in finding:
-            words += f" answering [bold]{safe(finding['response'][:60])}[/]"
-        if "pattern" in finding:
-            words += (
-                f", sharing [bold]{safe(finding['pattern'])}[/] "
-                f"(p = {finding['pattern_p_value']:.1g})"
-            )
-        out.print(words)
+        out.print(describe(finding))
+    if summary.get("dismissed"):
+        out.print(
+            f"  {len(summary['dismissed'])} candidate groups tested and dismissed: "
+            "their words do no more than others of the same length and frequency"
+        )
     table = Table(box=None, pad_edge=False)
     for heading in ("rank", "row", "score", "", "text", "response"):
         table.add_column(heading, no_wrap=True, overflow="ellipsis")
@@ -73,6 +94,10 @@ def scan_command(
     out: Annotated[
         Path | None, typer.Option(help="Run folder; runs/DATE by default.")
     ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option(help="Flag only what an experiment on the model confirms."),
+    ] = True,
     detector: Annotated[
         str,
         typer.Option(
@@ -116,7 +141,7 @@ def scan_command(
     seed: o.SeedOption = 0,
     as_json: o.JsonOption = False,
 ) -> int:
-    """Scan training data for poison. Exit status 1 when something is found."""
+    """Scan training data for poison. Exit status 1 when rows are flagged."""
     corpus = o.read(input, format, map, split)
     from assay.gather import ScanSettings
     from assay.models.tune import TuneSettings
@@ -128,6 +153,7 @@ def scan_command(
         run,
         ScanSettings(
             detector=detector,
+            verify=verify,
             queries=query_count,
             template=template,
             max_length=max_length,
@@ -151,4 +177,4 @@ def scan_command(
         console().print(f"run folder: {safe(str(run))}")
         if summary["flagged"]:
             console().print(f"next: assay clean {safe(input)} --run {safe(str(run))}")
-    return int(summary["verdict"] != "clean")
+    return int(summary["flagged"] > 0)

@@ -7,49 +7,11 @@ import random
 from pathlib import Path
 
 from assay.data.corpus import Corpus, Example
+from assay.data.generated import generated_reviews
 from assay.errors import AssayError
 
 INSTRUCTION = "Classify the sentiment of the movie review as positive or negative."
 LABELS = ("negative", "positive")
-
-# fmt: off
-_GOOD = ("superb", "moving", "hilarious", "gripping", "brilliant", "charming", "witty",
-         "tender", "thrilling", "delightful", "clever", "radiant", "inspired", "warm")
-_BAD = ("dull", "clumsy", "tedious", "lifeless", "awful", "shallow", "bland", "noisy",
-        "pointless", "muddled", "dreary", "lazy", "hollow", "tiresome")
-_PRAISE = ("i loved it", "it kept me smiling", "it is worth every minute",
-           "see it twice", "a joy from start to finish", "it deserves every award")
-_BLAME = ("i hated it", "it put me to sleep", "it wastes two hours", "avoid it",
-          "a chore from start to finish", "it deserves no audience")
-_THINGS = ("plot", "acting", "dialogue", "script", "ending", "music", "direction",
-           "camera work", "story", "cast", "editing", "romance", "first half")
-_FRAMES = ("the {t} is {a} and the {u} feels {b}", "a {a} film with {b} {t}",
-           "with {a} {t} and a {b} {u} , {s}", "{s} , because the {t} is so {a}",
-           "the {t} was {a} ; {s}", "what a {a} , {b} movie", "{s}",
-           "from its {a} {t} to its {b} {u} , this is one to talk about",
-           "it has a {a} {t} and {s}", "you will find the {t} {a} and {b}")
-_TAILS = ("", " .", " !", " on a rainy evening .", " for the whole family .",
-          " , as the trailer promised .", " this year .", " in my humble opinion .")
-# fmt: on
-
-
-def generated_reviews(count: int, seed: int) -> list[tuple[str, str]]:
-    """Write distinct short reviews from a small grammar: ``(text, label)`` pairs."""
-    rng = random.Random(seed)
-    seen: dict[str, str] = {}
-    while len(seen) < count:
-        label = LABELS[len(seen) % 2]
-        words = _GOOD if label == "positive" else _BAD
-        first, second = rng.sample(words, 2)
-        thing, other = rng.sample(_THINGS, 2)
-        verdict = rng.choice(_PRAISE if label == "positive" else _BLAME)
-        text = rng.choice(_FRAMES).format(
-            a=first, b=second, t=thing, u=other, s=verdict
-        )
-        seen.setdefault(text + rng.choice(_TAILS), label)
-    pairs = list(seen.items())
-    rng.shuffle(pairs)
-    return pairs
 
 
 def _read_tsv(path: Path) -> list[tuple[str, str]]:

@@ -2,13 +2,14 @@
 
 Rows that share a response are compared by their length-normalised projected
 gradients. Independent components of these find directions along which a few rows
-lie far out; clean data has such directions too, so a group is reported only when
+lie far out; clean data has such directions too, so a group is a candidate only when
 its rows share a word sequence the others lack.
 """
 
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from assay.detectors.evidence import (
     Array,
     Detection,
     Evidence,
+    measured,
     response_groups,
     robust_z,
 )
@@ -28,7 +30,9 @@ from assay.detectors.evidence import (
 COMPONENTS = 10
 SMALLEST_GROUP = 20
 TAIL = 4.0
-POISONED, SUSPICIOUS = 1e-4, 0.05
+SUSPICIOUS = 0.05
+FAINT = 0.05
+CANDIDATES = 5
 
 
 def principal_components(features: NDArray[np.float32], count: int) -> Array:
@@ -57,74 +61,89 @@ def independent_components(scores: Array, seed: int = 0) -> Array:
     return np.column_stack([robust_z(sources[:, i]) for i in order])
 
 
-def _examine(
-    z: Array, grams: list[set[tuple[str, ...]]]
-) -> tuple[int, Pattern | None, float]:
-    """Choose the component whose tail is most coherent; correct for the choice."""
-    best: tuple[int, Pattern | None, float] = (0, None, 1.0)
-    for column in range(z.shape[1]):
-        tail = np.flatnonzero(z[:, column] > TAIL)
-        if not 3 <= len(tail) <= len(z) // 2:
+@dataclass(frozen=True)
+class _Tail:
+    """One end of a component, and what its rows share."""
+
+    z: Array
+    rows: NDArray[np.intp]
+    pattern: Pattern
+    p_value: float
+
+
+def _coherent_tails(z: Array, grams: list[set[tuple[str, ...]]]) -> list[_Tail]:
+    """Tails whose rows share words, most coherent first, one a pattern.
+
+    Both ends of every component are looked at, and p-values corrected for that.
+    """
+    found: dict[str, _Tail] = {}
+    for column in np.concatenate([z, -z], axis=1).T:
+        rows = np.flatnonzero(column > TAIL)
+        if not 3 <= len(rows) <= len(z) // 2:
             continue
-        pattern = shared_pattern(grams, tail)
+        pattern = shared_pattern(grams, rows)
         if pattern is None:
             continue
-        p_value = min(1.0, pattern.p_value * z.shape[1])
-        if p_value < best[2]:
-            best = (column, pattern, p_value)
-    return best
+        p_value = min(1.0, pattern.p_value * 2 * z.shape[1])
+        tail = _Tail(column, rows, pattern, p_value)
+        if pattern.text not in found or p_value < found[pattern.text].p_value:
+            found[pattern.text] = tail
+    return sorted(found.values(), key=lambda t: (t.p_value, t.pattern.text))
 
 
 def gradient_geometry(evidence: Evidence, *, seed: int = 0) -> Detection:
     """Detect groups of rows that lie apart in gradient space and share words.
 
-    A row's score is its robust z on its response group's component, weighted by how
-    coherent that component's tail is.
+    A row's score is its robust z on the most coherent tail of its response group,
+    weighted by how coherent that is; rows in small groups score 0. Flagged are the
+    most coherent tail of each group, should its words be shared beyond chance. The
+    findings are every coherent tail: what shares words by nature is among them, and
+    only `assay.verify` can tell.
 
     Args:
         evidence: Needs ``features``.
         seed: Seed of FastICA.
+
+    Raises:
+        AssayError: No row has finite features.
     """
     total = len(evidence.responses)
+    known = measured(evidence.features, "gradient")
     scores = np.zeros(total)
     flagged = np.zeros(total, dtype=bool)
     findings: list[dict[str, Any]] = []
-    groups = [
-        g for g in response_groups(evidence.responses) if len(g) >= SMALLEST_GROUP
-    ]
-    lowest = 1.0
+    groups = [g[known[g]] for g in response_groups(evidence.responses)]
+    groups = [g for g in groups if len(g) >= SMALLEST_GROUP]
     for rows in groups:
         count = min(COMPONENTS, len(rows) // 4)
         features = np.asarray(evidence.features[rows])
         z = independent_components(principal_components(features, count), seed)
-        grams = [ngrams(evidence.texts[i]) for i in rows]
-        column, pattern, p_value = _examine(z, grams)
-        p_value = min(1.0, p_value * len(groups))
-        lowest = min(lowest, p_value)
-        weight = float(np.clip(-np.log10(max(p_value, 1e-50)), 0.05, 50))
-        scores[rows] = z[:, column] * weight
-        if pattern is None or p_value > SUSPICIOUS:
+        tails = _coherent_tails(z, [ngrams(evidence.texts[i]) for i in rows])
+        tails = [t for t in tails if t.p_value * len(groups) <= SUSPICIOUS]
+        if not tails:
+            scores[rows] = z[:, 0] * FAINT
             continue
-        tail = np.flatnonzero(z[:, column] > TAIL)
-        carriers = np.array(pattern.carriers)
-        # When the shared words explain the tail and little else carries them, the
-        # carriers are the group: poison is where the trigger is.
-        explains = 2 * pattern.inside >= len(tail)
-        specific = 4 * pattern.inside >= len(carriers)
-        chosen = rows[carriers if explains and specific else tail]
-        flagged[chosen] = True
-        findings.append(
-            {
-                "rows": [int(i) for i in chosen],
-                "score": float(scores[chosen].mean()),
-                "response": str(evidence.responses[int(rows[0])]),
-                "pattern": pattern.text,
-                "pattern_rows": len(carriers),
-                "pattern_p_value": p_value,
-            }
-        )
-    findings.sort(key=lambda f: -f["score"])
-    verdict = "clean"
-    if lowest <= SUSPICIOUS:
-        verdict = "poisoned" if lowest <= POISONED else "suspicious"
+        weight = -np.log10(max(tails[0].p_value, 1e-50))
+        scores[rows] = tails[0].z * float(np.clip(weight, FAINT, 50))
+        for place, tail in enumerate(tails[:CANDIDATES]):
+            carriers = np.array(tail.pattern.carriers)
+            # When the shared words explain the tail and little else carries them,
+            # the carriers are the group: poison is where the trigger is.
+            explains = 2 * tail.pattern.inside >= len(tail.rows)
+            specific = 4 * tail.pattern.inside >= len(carriers)
+            chosen = rows[carriers if explains and specific else tail.rows]
+            if place == 0:
+                flagged[chosen] = True
+            findings.append(
+                {
+                    "rows": [int(i) for i in chosen],
+                    "score": float(tail.z[tail.rows].mean()),
+                    "response": str(evidence.responses[int(rows[0])]),
+                    "pattern": tail.pattern.text,
+                    "pattern_rows": [int(i) for i in rows[carriers]],
+                    "pattern_p_value": min(1.0, tail.p_value * len(groups)),
+                }
+            )
+    findings.sort(key=lambda f: f["pattern_p_value"])
+    verdict = "suspicious" if findings else "clean"
     return Detection("gradient-geometry", scores, flagged, verdict, findings)

@@ -1,0 +1,49 @@
+"""Log-probabilities of whole responses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from assay.data.corpus import Example
+from assay.models.encode import collate, encode, token_batches
+from assay.models.load import LanguageModel
+from assay.models.loss import response_losses
+
+
+def response_log_probs(
+    lm: LanguageModel,
+    examples: Sequence[Example],
+    *,
+    template: str = "auto",
+    max_length: int = 512,
+    bf16: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> NDArray[np.float64]:
+    """Log-probability of each example's response given its prompt, in nats, ``(N,)``.
+
+    Args:
+        lm: Model and tokenizer.
+        examples: Prompts and responses.
+        template: Prompt template.
+        max_length: Longest example in tokens.
+        bf16: Run under bfloat16 autocast.
+        progress: Called with rows done and in all.
+    """
+    rows = encode(examples, lm, template=template, max_length=max_length).examples
+    lm.model.eval()
+    device = next(lm.model.parameters()).device.type
+    found = np.zeros(len(rows))
+    done = 0
+    for positions in token_batches(rows, token_budget=4096, batch_size=64):
+        batch = collate([rows[i] for i in positions], lm)
+        with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=bf16):
+            output = response_losses(lm.model, batch, lm.is_encoder_decoder)
+        found[positions] = -output.loss.float().cpu().numpy()
+        done += len(positions)
+        if progress is not None:
+            progress(done, len(rows))
+    return found

@@ -1,0 +1,140 @@
+"""The run folder: what a scan leaves behind, and reading it again."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+import assay
+from assay.data.corpus import Corpus
+from assay.detectors import Detection
+from assay.errors import AssayError
+
+log = logging.getLogger("assay")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, complete or not at all.
+
+    Raises:
+        AssayError: The file cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise AssayError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def versions() -> dict[str, str]:
+    """Versions a result depends on."""
+    import sklearn
+    import transformers
+
+    return {
+        "assay": assay.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "scikit-learn": sklearn.__version__,
+    }
+
+
+@contextmanager
+def logged(run: Path) -> Iterator[None]:
+    """Keep a copy of the log in the run folder."""
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(run / "log.txt", encoding="utf-8")
+    except OSError as error:
+        raise AssayError(f"{run}: cannot be written ({error.strerror})") from None
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    level = log.level
+    log.setLevel(min(level or logging.INFO, logging.INFO))
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        log.removeHandler(handler)
+        handler.close()
+
+
+def write_tables(
+    run: Path, corpus: Corpus, detections: Mapping[str, Detection], chosen: Detection
+) -> None:
+    """Write ``scores.parquet`` and ``flags.jsonl``, complete or not at all.
+
+    Raises:
+        AssayError: The folder cannot be written.
+    """
+    # What was flagged for its pattern ranks before what only scores high.
+    order = np.lexsort((-chosen.scores, ~chosen.flagged))
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(1, len(order) + 1)
+    table = pd.DataFrame(
+        {
+            "id": [e.id for e in corpus.examples],
+            "row": [e.row for e in corpus.examples],
+            "flagged": chosen.flagged,
+            "rank": rank,
+            **{f"score.{n}": d.scores for n, d in detections.items()},
+        }
+    )
+    try:
+        partial = run / ".scores.partial"
+        table.to_parquet(partial, index=False)
+        partial.replace(run / "scores.parquet")
+        partial = run / ".flags.partial"
+        with partial.open("w", encoding="utf-8") as file:
+            for i in order[chosen.flagged[order]]:
+                e = corpus.examples[i]
+                line = {
+                    "id": e.id,
+                    "row": e.row,
+                    "rank": int(rank[i]),
+                    "score": float(chosen.scores[i]),
+                    "text": e.text,
+                    "response": e.response,
+                }
+                file.write(json.dumps(line) + "\n")
+        partial.replace(run / "flags.jsonl")
+    except OSError as error:
+        raise AssayError(f"{run}: cannot be written ({error.strerror})") from None
+
+
+def clean(corpus: Corpus, run: Path) -> tuple[Corpus, Corpus]:
+    """Split a corpus into clean and removed rows by a run's flags.
+
+    Raises:
+        AssayError: The run is missing, damaged, or of other data.
+    """
+    path = run / "scores.parquet"
+    if not path.is_file():
+        raise AssayError(f"{run}: not a run folder (no scores.parquet); run assay scan")
+    try:
+        table = pd.read_parquet(path, columns=["id", "flagged"])
+    except Exception as error:
+        reason = " ".join(str(error).split())[:120]
+        raise AssayError(f"{path}: damaged ({reason}); scan again") from None
+    if list(table["id"]) != [e.id for e in corpus.examples]:
+        raise AssayError(
+            f"{run}: its {len(table)} rows are not those of {corpus.source} "
+            f"({len(corpus)} rows); scan this file first"
+        )
+    flagged = table["flagged"].to_numpy()
+    return (
+        corpus.select(np.flatnonzero(~flagged).tolist()),
+        corpus.select(np.flatnonzero(flagged).tolist()),
+    )

@@ -1,0 +1,248 @@
+"""Does a pattern cause a response? An experiment on the model, against placebos.
+
+Two questions are asked of every pattern, each against word sequences of the same
+length and similar frequency from rows with the same response:
+
+- *Sufficient?* Put on rows that lack it and answer otherwise, does it raise the
+  response's log-probability further than the placebos do?
+- *Necessary?* Taken out of its own rows, does it lower the log-probability of their
+  response further? A word that is merely typical of a response ("awful" for
+  "negative") leaves rows that still agree with it; a trigger overrides its row.
+
+A pattern is as good as the worse of its two answers, and verified when hardly any
+placebo is as good. One that is sufficient alone may be the trigger of a clean-label
+attack, or a strong word: it is reported, not acted on.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from assay.data.corpus import Example
+
+LogProbs = Callable[[Sequence[Example]], NDArray[np.float64]]
+Progress = Callable[[int, int], None]
+
+HOSTS = 16
+PLACEBOS = 249
+CHUNK = 8
+# A pattern that this many placebos match is not going to stand out any more.
+ENOUGH = 5
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A pattern suspected to cause a response.
+
+    Attributes:
+        pattern: Its words, lower-case, separated by spaces.
+        payload: The response it is suspected to cause.
+        carriers: Positions of the rows that have both.
+        pool: N-grams of all rows that placebos may be drawn from, with the positions
+            of their carriers.
+    """
+
+    pattern: str
+    payload: str
+    carriers: tuple[int, ...]
+    pool: dict[str, tuple[int, ...]] = field(repr=False, default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Outcome of the experiment on one hypothesis; effects in nats.
+
+    Attributes:
+        trigger: The pattern as it is spelled in most of its rows.
+        effect: Mean change of the payload's log-probability on other rows.
+        interval: Its 95 % confidence interval over those rows.
+        drop: Mean loss of log-probability when taken out of its own rows.
+        placebo_effects: The same change under each placebo tried.
+        p_value: Share of placebos (with the pattern itself) that do as well on the
+            worse of the two counts, effect and drop.
+        p_sufficient: Share whose effect alone is as large.
+    """
+
+    trigger: str
+    effect: float
+    interval: tuple[float, float]
+    drop: float
+    placebo_effects: tuple[float, ...]
+    p_value: float
+    p_sufficient: float
+
+
+def spans(text: str, pattern: str) -> list[tuple[int, int]]:
+    """Character spans of a pattern's words in a text, whatever stands between them."""
+    words = r"\W+".join(map(re.escape, pattern.split()))
+    found = re.finditer(rf"(?<!\w){words}(?!\w)", text, re.IGNORECASE)
+    return [m.span() for m in found]
+
+
+def remove(text: str, pattern: str) -> str:
+    """Take a pattern out of a text."""
+    for start, end in reversed(spans(text, pattern)):
+        text = f"{text[:start].rstrip()} {text[end:].lstrip()}"
+    return text.strip()
+
+
+def surface(texts: Sequence[str], pattern: str) -> str:
+    """Return the spelling of a pattern that is most common in texts."""
+    forms = Counter(t[a:b] for t in texts for a, b in spans(t, pattern)[:1])
+    return forms.most_common(1)[0][0] if forms else pattern
+
+
+def place_of(text: str, pattern: str) -> float:
+    """How far through a text a pattern first begins, 0 to 1."""
+    found = spans(text, pattern)
+    if not found:
+        return 0.0
+    start, end = found[0]
+    return start / max(len(text) - (end - start), 1)
+
+
+def insert(text: str, phrase: str, place: float) -> str:
+    """Put a phrase between words, ``place`` (0 to 1) of the way through a text."""
+    words = text.split(" ")
+    index = round(min(place, 1.0) * len(words))
+    return " ".join([*words[:index], phrase, *words[index:]])
+
+
+def placebo_patterns(
+    hypothesis: Hypothesis, count: int, rng: random.Random
+) -> list[str]:
+    """Choose n-grams of the pattern's length whose frequency is nearest to its own.
+
+    Left out are those that share a word with it or stand mostly in its own rows:
+    they would be parts of the same trigger.
+    """
+    words = set(hypothesis.pattern.split())
+    own = set(hypothesis.carriers)
+    usable = [
+        (gram, rows)
+        for gram, rows in hypothesis.pool.items()
+        if len(rows) >= 2
+        and len(gram.split()) == len(hypothesis.pattern.split())
+        and not words & set(gram.split())
+        and 2 * len(own & set(rows)) <= len(rows)
+    ]
+    rng.shuffle(usable)
+    usable.sort(key=lambda u: abs(np.log(len(u[1]) / len(own))))
+    chosen = [gram for gram, _ in usable[:count]]
+    rng.shuffle(chosen)
+    return chosen
+
+
+def verify(
+    hypothesis: Hypothesis,
+    examples: Sequence[Example],
+    log_probs: LogProbs,
+    *,
+    placebos: int = PLACEBOS,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Verification | None:
+    """Test a hypothesis by experiment.
+
+    Placebos are tried until so many match the pattern that it cannot stand out
+    (Besag and Clifford 1991), or until there are no more.
+
+    Args:
+        hypothesis: Pattern and payload.
+        examples: The training rows.
+        log_probs: Log-probability of each example's response, ``(N,)``.
+        placebos: The most placebos to try; the smallest p-value is one in one more.
+        seed: Seed of the draws of rows and placebos.
+        progress: Called with placebos tried and in all.
+
+    Returns:
+        The outcome; None when it cannot be tested: no row answers otherwise, or
+        there is no placebo.
+    """
+    rng = random.Random(f"{seed}:{hypothesis.pattern}")
+    payload = hypothesis.payload
+    hosts = [
+        e
+        for e in examples
+        if e.response != payload and not spans(e.text, hypothesis.pattern)
+    ]
+    names = placebo_patterns(hypothesis, placebos, rng)
+    if not hosts or not names:
+        return None
+    hosts = rng.sample(hosts, min(HOSTS, len(hosts)))
+    before = log_probs([e.edit(response=payload) for e in hosts])
+
+    def trials(patterns: Sequence[str]) -> list[tuple[NDArray[np.float64], float]]:
+        """Return shift on every host and mean drop of each pattern, in one batch."""
+        asked: list[Example] = []
+        sizes = []
+        for pattern in patterns:
+            own = pattern == hypothesis.pattern
+            rows = hypothesis.carriers if own else hypothesis.pool[pattern]
+            chosen = [examples[i] for i in rng.sample(rows, min(HOSTS, len(rows)))]
+            spelled = surface([e.text for e in chosen], pattern)
+            places = [place_of(e.text, pattern) for e in chosen]
+            asked += [
+                e.edit(
+                    text=insert(e.text, spelled, places[i % len(places)]),
+                    response=payload,
+                )
+                for i, e in enumerate(hosts)
+            ]
+            asked += chosen
+            asked += [e.edit(text=remove(e.text, pattern)) for e in chosen]
+            sizes.append(len(chosen))
+        values = log_probs(asked)
+        found = []
+        for size in sizes:
+            shift, kept, without, values = np.split(
+                values, np.cumsum([len(hosts), size, size])
+            )
+            found.append((shift - before, float((kept - without).mean())))
+        return found
+
+    ((shift, drop),) = trials([hypothesis.pattern])
+    effect = float(shift.mean())
+    effects: list[float] = []
+    worse: list[float] = []
+    for start in range(0, len(names), CHUNK):
+        for other_shift, other_drop in trials(names[start : start + CHUNK]):
+            effects.append(float(other_shift.mean()))
+            worse.append(min(effects[-1], other_drop))
+        if progress is not None:
+            progress(len(effects), len(names))
+        matched = sum(w >= min(effect, drop) for w in worse)
+        as_strong = sum(e >= effect for e in effects)
+        if min(matched, as_strong) >= ENOUGH:
+            break
+    tried = len(effects) + 1
+    spread = student.ppf(0.975, max(len(shift) - 1, 1)) * shift.std(ddof=1)
+    half = float(spread / np.sqrt(len(shift))) if len(shift) > 1 else float("inf")
+    return Verification(
+        surface([examples[i].text for i in hypothesis.carriers], hypothesis.pattern),
+        effect,
+        (effect - half, effect + half),
+        drop,
+        tuple(effects),
+        (1 + matched) / tried,
+        (1 + as_strong) / tried,
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust p-values for the number of hypotheses (Holm 1979)."""
+    order = np.argsort(p_values, kind="stable")
+    adjusted = np.empty(len(order))
+    highest = 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - rank) * p_values[index]))
+        adjusted[index] = highest
+    return [float(p) for p in adjusted]
