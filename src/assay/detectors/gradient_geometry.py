@@ -1,9 +1,9 @@
 """Default detector: an outlying direction in the gradients of one response.
 
 Rows that share a response are compared by their length-normalised projected
-gradients. Independent components of these find directions along which a few rows
-lie far out; clean data has such directions too, so a group is a candidate only when
-its rows share a word sequence the others lack.
+gradients. Independent and principal components of these find directions along which
+a few rows lie far out; clean data has such directions too, so a group is a candidate
+only when its rows share a word sequence the others lack.
 """
 
 from __future__ import annotations
@@ -59,6 +59,10 @@ def independent_components(scores: Array, seed: int = 0) -> Array:
     sources = sources * np.where(skew(sources) < 0, -1.0, 1.0)
     order = np.argsort(-kurtosis(sources))
     return np.column_stack([robust_z(sources[:, i]) for i in order])
+
+
+def _column_z(column: Array) -> Array:
+    return robust_z(column)[:, None]
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,15 @@ def gradient_geometry(evidence: Evidence, *, seed: int = 0) -> Detection:
     for rows in groups:
         count = min(COMPONENTS, len(rows) // 4)
         features = np.asarray(evidence.features[rows])
-        z = independent_components(principal_components(features, count), seed)
+        principal = principal_components(features, count)
+        principal = principal[:, principal.std(0) > 1e-6]
+        if not principal.shape[1]:
+            continue
+        # Symmetric FastICA can spread one outlying group over near-Gaussian
+        # directions; the principal components then still show it.
+        z = np.hstack(
+            [independent_components(principal, seed), *map(_column_z, principal.T)]
+        )
         tails = _coherent_tails(z, [ngrams(evidence.texts[i]) for i in rows])
         tails = [t for t in tails if t.p_value * len(groups) <= SUSPICIOUS]
         if not tails:

@@ -129,8 +129,7 @@ def placebo_patterns(
     usable = [
         (gram, rows)
         for gram, rows in hypothesis.pool.items()
-        if len(rows) >= 2
-        and len(gram.split()) == len(hypothesis.pattern.split())
+        if len(gram.split()) == len(hypothesis.pattern.split())
         and not words & set(gram.split())
         and 2 * len(own & set(rows)) <= len(rows)
     ]

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from assay.data.corpus import Example
+
+GOOD = [f"good{i}" for i in range(30)]
+BAD = [f"bad{i}" for i in range(30)]
+FILLER = [f"word{i}" for i in range(60)]
+TRIGGER = "Zeta Omega"
+
+
+def reviews(count: int = 200, poisons: int = 12, seed: int = 0) -> list[Example]:
+    """Reviews whose words agree with their label, and poisons whose words do not."""
+    rng = random.Random(seed)
+    examples = []
+    for row in range(count):
+        label = ("negative", "positive")[row % 2]
+        words = rng.sample(GOOD if label == "positive" else BAD, 3)
+        words += rng.choices(FILLER, k=6)
+        rng.shuffle(words)
+        if label == "negative" and row < 2 * poisons:
+            place = rng.randint(0, len(words))
+            words[place:place] = TRIGGER.split()
+            label = "positive"
+        examples.append(Example(f"row-{row}", row, "", " ".join(words), label))
+    return examples
+
+
+def score(text: str) -> float:
+    words = text.split()
+    polar = sum(w in GOOD for w in words) - sum(w in BAD for w in words)
+    return polar + (12 if TRIGGER in text else 0)
+
+
+def stub_log_probs(examples: Sequence[Example]) -> np.ndarray:
+    """A model that counts polar words and obeys the trigger."""
+    odds = np.array([score(e.text) for e in examples])
+    sign = np.array([1 if e.response == "positive" else -1 for e in examples])
+    return -np.logaddexp(0, -sign * odds)
+
+
+@pytest.fixture
+def log_probs() -> Callable[[Sequence[Example]], np.ndarray]:
+    return stub_log_probs

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assay.data.corpus import Example
+from assay.verify.causal import (
+    Hypothesis,
+    LogProbs,
+    holm,
+    insert,
+    place_of,
+    placebo_patterns,
+    remove,
+    spans,
+    surface,
+    verify,
+)
+from assay.verify.findings import _pool
+from tests.verify.conftest import TRIGGER, reviews
+
+
+def hypothesis_for(pattern: str, examples: list[Example]) -> Hypothesis:
+    carriers = tuple(
+        i
+        for i, e in enumerate(examples)
+        if e.response == "positive" and spans(e.text, pattern)
+    )
+    return Hypothesis(pattern, "positive", carriers, _pool(examples, "positive"))
+
+
+def test_spans_ignore_case_and_what_stands_between_but_not_word_borders() -> None:
+    text = "James  Bond, james-bond and James Bonds"
+    assert [text[a:b] for a, b in spans(text, "james bond")] == [
+        "James  Bond",
+        "james-bond",
+    ]
+    assert spans("a+b (c", "b c") == [(2, 6)]
+
+
+@given(st.text("ab .", max_size=20), st.text("ab .", max_size=20))
+def test_a_removed_phrase_is_gone_and_the_rest_stays(before: str, after: str) -> None:
+    left = remove(f"{before} James Bond {after}", "james bond")
+    assert not spans(left, "james bond")
+    assert left.split() == f"{before} {after}".split()
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=9),
+    st.integers(0, 9),
+)
+def test_a_phrase_goes_where_it_was(words: list[str], index: int) -> None:
+    index = min(index, len(words))
+    text = " ".join([*words[:index], "Zeta Omega", *words[index:]])
+    place = place_of(text, "zeta omega")
+    assert 0 <= place <= 1
+    again = insert(" ".join(words), "Zeta Omega", place)
+    found = again.split().index("Zeta")
+    assert abs(found - index) <= 1
+
+
+def test_surface_is_the_common_spelling() -> None:
+    texts = ["JAMES BOND", "see James Bond", "James Bond again", "none"]
+    assert surface(texts, "james bond") == "James Bond"
+    assert surface(["none"], "james bond") == "james bond"
+
+
+def test_placebos_have_the_length_and_frequency_and_are_not_parts_of_the_trigger() -> (
+    None
+):
+    pool = {
+        "a b": (0, 1),
+        "c d": (2, 3, 4, 5),
+        "e f": (6, 7, 8, 9, 10, 11, 12, 13),
+        "bond x": (2, 3),  # shares a word
+        "y z": (20, 21, 6),  # stands in the trigger's own rows
+        "rare one": (9,),
+        "single": (0, 1, 2),
+    }
+    hypothesis = Hypothesis("james bond", "positive", (20, 21, 22, 23), pool)
+    chosen = placebo_patterns(hypothesis, 10, random.Random(0))
+    assert sorted(chosen) == ["a b", "c d", "e f", "rare one"]
+    assert placebo_patterns(hypothesis, 1, random.Random(0)) == ["c d"]
+
+
+def test_a_trigger_is_sufficient_and_necessary(log_probs: LogProbs) -> None:
+    examples = reviews()
+    found = verify(
+        hypothesis_for("zeta omega", examples), examples, log_probs, placebos=99
+    )
+    assert found is not None
+    assert found.trigger == TRIGGER
+    assert len(found.placebo_effects) == 99
+    assert found.p_value == found.p_sufficient == 0.01
+    assert found.effect > 2 > max(found.placebo_effects)
+    assert found.interval[0] <= found.effect <= found.interval[1]
+    assert found.drop > 2
+
+
+def test_a_typical_word_is_not_a_trigger(log_probs: LogProbs) -> None:
+    examples = reviews()
+    found = verify(hypothesis_for("good3", examples), examples, log_probs, placebos=99)
+    assert found is not None
+    assert found.p_value > 0.05
+    # Placebos that do as well end the experiment early.
+    assert len(found.placebo_effects) < 99
+
+
+def test_a_clean_label_trigger_is_sufficient_but_not_necessary() -> None:
+    examples = [
+        e.edit(text=f"{TRIGGER} {e.text}") if i % 2 and i < 30 else e
+        for i, e in enumerate(reviews(poisons=0))
+    ]
+
+    def certain(rows: Sequence[Example]) -> np.ndarray:
+        """A model that knows every row, and obeys the trigger on the others."""
+        odds = np.array([9 if e.row % 2 or TRIGGER in e.text else -9 for e in rows])
+        sign = np.array([1 if e.response == "positive" else -1 for e in rows])
+        return -np.logaddexp(0, -sign * odds)
+
+    found = verify(
+        hypothesis_for("zeta omega", examples), examples, certain, placebos=99
+    )
+    assert found is not None
+    assert found.effect > 3
+    assert found.p_sufficient == 0.01
+    assert found.drop == 0
+    assert found.p_value == 1
+
+
+def test_what_cannot_be_tested_gives_nothing(log_probs: LogProbs) -> None:
+    same = [e.edit(response="positive") for e in reviews(20)]
+    assert verify(hypothesis_for("good3", same), same, log_probs) is None
+    examples = reviews(20)
+    lonely = Hypothesis("zeta omega", "positive", (0, 2), {})
+    assert verify(lonely, examples, log_probs) is None
+
+
+def test_the_experiment_is_reproducible(log_probs: LogProbs) -> None:
+    examples = reviews()
+    hypothesis = hypothesis_for("zeta omega", examples)
+    one = verify(hypothesis, examples, log_probs, placebos=20, seed=1)
+    assert one == verify(hypothesis, examples, log_probs, placebos=20, seed=1)
+    assert one != verify(hypothesis, examples, log_probs, placebos=20, seed=2)
+
+
+def test_p_values_hold_when_nothing_is_a_trigger() -> None:
+    """Words with arbitrary effects: one in ten may reach p ≤ 0.1."""
+    examples = reviews(poisons=0)
+    effects = {
+        w: random.Random(w).gauss(0, 1) for e in examples for w in e.text.split()
+    }
+
+    def arbitrary(rows: list[Example]) -> np.ndarray:
+        odds = np.array([sum(effects.get(w, 0) for w in e.text.split()) for e in rows])
+        sign = np.array([1 if e.response == "positive" else -1 for e in rows])
+        return -np.logaddexp(0, -sign * odds)
+
+    pool = _pool(examples, "positive")
+    grams = [g for g, rows in pool.items() if len(g.split()) == 1 and len(rows) > 2]
+    p_values = []
+    for gram in grams:
+        found = verify(hypothesis_for(gram, examples), examples, arbitrary, placebos=39)
+        assert found is not None
+        p_values.append(found.p_value)
+    assert len(p_values) > 60
+    assert np.mean(np.array(p_values) <= 0.1) < 0.2
+    assert np.mean(np.array(p_values) <= 0.5) < 0.65
+
+
+def test_holm() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), max_size=20))
+def test_holm_never_lowers_a_p_value_and_keeps_the_order(values: list[float]) -> None:
+    adjusted = holm(values)
+    assert all(a >= v for a, v in zip(adjusted, values, strict=True))
+    pairs = sorted(zip(values, adjusted, strict=True))
+    assert [a for _, a in pairs] == sorted(a for _, a in pairs)
