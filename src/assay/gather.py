@@ -25,7 +25,7 @@ from assay.influence.scores import (
     query_gradients,
     score_rows,
 )
-from assay.models.encode import Encoded, encode
+from assay.models.encode import Encoded, encode, warn_truncated
 from assay.models.load import LanguageModel
 from assay.transforms import PAPER_SIX
 
@@ -127,13 +127,7 @@ def encode_rows(
     encoded = encode(
         examples, lm, template=settings.template, max_length=settings.max_length
     )
-    if encoded.truncated:
-        log.warning(
-            "%d of %d rows are cut to %d tokens",
-            encoded.truncated,
-            len(examples),
-            settings.max_length,
-        )
+    warn_truncated(encoded, settings.max_length)
     return encoded
 
 
@@ -188,7 +182,8 @@ def gather(
         sample = random.Random(settings.seed).sample(
             encoded.examples, min(settings.factor_rows, len(corpus))
         )
-        factors = fit_factors(lm, sample, modules, passes)
+        with bars("curvature") as advance:
+            factors = fit_factors(lm, sample, modules, passes, progress=advance)
         with bars("test inputs") as advance:
             gradients = query_gradients(
                 lm,

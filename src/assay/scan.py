@@ -30,7 +30,7 @@ from assay.gather import (
 )
 from assay.models.load import LanguageModel, load_model
 from assay.models.log_probs import response_log_probs
-from assay.models.tune import TuneSettings, tune
+from assay.models.tune import TuneSettings, tune, tuned_template
 from assay.runs import logged, versions, write_json, write_tables
 from assay.verify.findings import verified_findings
 
@@ -92,6 +92,8 @@ def scan(
         )
     if len(corpus) < 2:
         raise AssayError(f"{corpus.source}: one row; a scan compares rows with others")
+    if model is not None and settings.template == "auto":
+        settings = replace(settings, template=tuned_template(model))
     with logged(run):
         return _scan(corpus, run, settings, model, base_model, proxy, queries, bars)
 
@@ -118,6 +120,7 @@ def _verify(
             template=settings.template,
             max_length=settings.max_length,
             bf16=settings.bf16,
+            warn=False,
         )
         with bars("testing candidates") as advance:
             findings = verified_findings(

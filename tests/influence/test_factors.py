@@ -84,3 +84,16 @@ def test_sampled_fisher_is_reproducible_and_not_the_empirical_one(
 def test_no_rows_is_an_error(lm: LanguageModel) -> None:
     with pytest.raises(AssayError, match="no rows to fit"):
         fit_factors(lm, [], linear_modules(lm.model), PassSettings())
+
+
+def test_progress_covers_both_passes_and_the_decompositions(
+    lm: LanguageModel, rows: list[EncodedExample]
+) -> None:
+    told: list[tuple[int, int]] = []
+    modules = linear_modules(lm.model)
+    fit_factors(
+        lm, rows, modules, PassSettings(), progress=lambda *step: told.append(step)
+    )
+    total = 2 * len(rows) + len(modules)
+    assert told == sorted(told)
+    assert told[-1] == (total, total)

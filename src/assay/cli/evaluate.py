@@ -75,11 +75,17 @@ def evaluate_command(
         regex_match,
     )
     from assay.models.load import load_model
+    from assay.models.tune import tuned_template
 
-    apply = trigger_for(note["attack"], note["trigger"]) if note else None
+    apply = (
+        trigger_for(note["attack"], note["trigger"], note.get("seed", 0))
+        if note
+        else None
+    )
     results: dict[str, dict[str, Any]] = {}
     for name in model:
         lm = load_model(name)
+        used = tuned_template(name) if template == "auto" else template
         result: dict[str, Any] = {}
         with progress_bar(f"{name}: accuracy") as advance:
             if space:
@@ -87,7 +93,7 @@ def evaluate_command(
                     lm,
                     corpus.examples,
                     space,
-                    template=template,
+                    template=used,
                     max_length=max_length,
                     bf16=bf16,
                     progress=advance,
@@ -97,9 +103,7 @@ def evaluate_command(
                     key = f"{space[-1]} ratio" + (f" {task}" if task else "")
                     result[key] = {"value": share, "low": share, "high": share}
             else:
-                answers = generate(
-                    lm, corpus.examples, template=template, progress=advance
-                )
+                answers = generate(lm, corpus.examples, template=used, progress=advance)
                 expected = [e.response for e in corpus.examples]
                 result["accuracy"] = asdict(
                     regex_match(answers, expected, regex)
@@ -114,7 +118,7 @@ def evaluate_command(
                     apply,
                     note["payload"],
                     labels=space,
-                    template=template,
+                    template=used,
                     max_length=max_length,
                     bf16=bf16,
                     progress=advance,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +40,7 @@ def fit_factors(
     *,
     sampled: bool = False,
     seed: int = 0,
-    progress: Callable[[str], Progress] | None = None,
+    progress: Progress | None = None,
 ) -> Factors:
     """Fit EK-FAC factors on rows.
 
@@ -52,7 +52,8 @@ def fit_factors(
         sampled: Sample labels from the model (true Fisher) instead of using the
             data's (empirical Fisher).
         seed: Seed of the sampled labels; both passes draw the same ones.
-        progress: Given a stage's label, returns its progress callback.
+        progress: Called with rows and layers done, and with all there are in both
+            passes and the eigendecompositions.
 
     Returns:
         Layer name to factors, in float32.
@@ -62,7 +63,15 @@ def fit_factors(
     """
     if not rows:
         raise AssayError("no rows to fit the curvature on")
-    report = progress or (lambda _: lambda done, total: None)
+    total = 2 * len(rows) + len(modules)
+
+    def advance(before: int) -> Progress:
+        def report(done: int, _: int) -> None:
+            if progress is not None:
+                progress(before + done, total)
+
+        return report
+
     sample_seed = seed if sampled else None
     device = next(lm.model.parameters()).device
     inputs: dict[str, Tensor] = {}
@@ -90,11 +99,11 @@ def fit_factors(
         covariances,
         settings,
         sample_seed=sample_seed,
-        progress=report("covariances"),
+        progress=advance(0),
     )
 
     bases: dict[str, tuple[Tensor, Tensor]] = {}
-    advance = report("eigenvectors")
+    decomposed = advance(len(rows))
     for done, name in enumerate(modules, start=1):
         # Popped one by one: a covariance and its basis are never both held for all.
         count = max(counts[name], 1)
@@ -102,7 +111,7 @@ def fit_factors(
             eigenbasis(inputs.pop(name) / count, f"the input of {name}"),
             eigenbasis(outputs.pop(name) / count, f"the output gradient of {name}"),
         )
-        advance(done, len(modules))
+        decomposed(done, len(modules))
 
     eigenvalues = {
         n: torch.zeros(weight_shape(m), device=device) for n, m in modules.items()
@@ -124,7 +133,7 @@ def fit_factors(
         corrections,
         settings,
         sample_seed=sample_seed,
-        progress=report("eigenvalues"),
+        progress=advance(len(rows) + len(modules)),
     )
     return {
         name: LayerFactors(*bases[name], eigenvalues[name] / len(rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from assay.data.corpus import Example
 from assay.errors import AssayError
 from assay.models.load import LanguageModel
 from assay.models.templates import render_prompt
+
+log = logging.getLogger("assay")
 
 IGNORED = -100
 
@@ -113,6 +116,17 @@ def encode(
             "tokens; raise it"
         )
     return Encoded(encoded, truncated)
+
+
+def warn_truncated(encoded: Encoded, max_length: int) -> None:
+    """Say how many rows had to be cut, if any."""
+    if encoded.truncated:
+        log.warning(
+            "%d of %d rows are cut to %d tokens",
+            encoded.truncated,
+            len(encoded.examples),
+            max_length,
+        )
 
 
 def token_batches(

@@ -14,9 +14,9 @@ from scipy.stats import binomtest
 
 from assay.data.corpus import Example
 from assay.errors import AssayError
-from assay.models.encode import collate, encode, prompt_ids, token_batches
+from assay.models.encode import prompt_ids
 from assay.models.load import LanguageModel
-from assay.models.loss import response_losses
+from assay.models.log_probs import response_log_probs
 
 log = logging.getLogger("assay")
 
@@ -87,36 +87,25 @@ def classify(
     """
     if not examples or len(labels) < 2:
         raise AssayError("classification needs at least one row and two labels")
-    log_probs = np.zeros((len(examples), len(labels)))
-    lm.model.eval()
-    device = next(lm.model.parameters()).device.type
-    done = 0
-    for column, label in enumerate(labels):
-        encoded = encode(
-            [e.edit(response=label) for e in examples],
-            lm,
-            template=template,
-            max_length=max_length,
-        )
-        rows = encoded.examples
-        if encoded.truncated and not column:
-            log.warning(
-                "%d of %d rows are cut to %d tokens",
-                encoded.truncated,
-                len(rows),
-                max_length,
-            )
-        for positions in token_batches(rows, token_budget=4096, batch_size=64):
-            batch = collate([rows[i] for i in positions], lm)
-            with (
-                torch.no_grad(),
-                torch.autocast(device, torch.bfloat16, enabled=bf16),
-            ):
-                output = response_losses(lm.model, batch, lm.is_encoder_decoder)
-            log_probs[positions, column] = -output.loss.float().cpu().numpy()
-            done += len(positions)
+    columns = []
+    for number, label in enumerate(labels):
+
+        def advance(done: int, rows: int, before: int = number) -> None:
             if progress is not None:
-                progress(done, len(examples) * len(labels))
+                progress(before * rows + done, rows * len(labels))
+
+        columns.append(
+            response_log_probs(
+                lm,
+                [e.edit(response=label) for e in examples],
+                template=template,
+                max_length=max_length,
+                bf16=bf16,
+                warn=not number,
+                progress=advance,
+            )
+        )
+    log_probs = np.stack(columns, axis=1)
     predicted = tuple(labels[i] for i in log_probs.argmax(1))
     hits = sum(p == e.response for p, e in zip(predicted, examples, strict=True))
     ratios = {}

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from assay.data.corpus import Example
-from assay.models.encode import collate, encode, token_batches
+from assay.models.encode import collate, encode, token_batches, warn_truncated
 from assay.models.load import LanguageModel
 from assay.models.loss import response_losses
 
@@ -21,6 +21,7 @@ def response_log_probs(
     template: str = "auto",
     max_length: int = 512,
     bf16: bool = False,
+    warn: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.float64]:
     """Log-probability of each example's response given its prompt, in nats, ``(N,)``.
@@ -31,9 +32,13 @@ def response_log_probs(
         template: Prompt template.
         max_length: Longest example in tokens.
         bf16: Run under bfloat16 autocast.
+        warn: Say how many rows are too long.
         progress: Called with rows done and in all.
     """
-    rows = encode(examples, lm, template=template, max_length=max_length).examples
+    encoded = encode(examples, lm, template=template, max_length=max_length)
+    if warn:
+        warn_truncated(encoded, max_length)
+    rows = encoded.examples
     lm.model.eval()
     device = next(lm.model.parameters()).device.type
     found = np.zeros(len(rows))

@@ -17,7 +17,7 @@ import torch
 
 from assay.data.corpus import Corpus
 from assay.errors import AssayError
-from assay.models.encode import IGNORED, EncodedExample, collate, encode
+from assay.models.encode import EncodedExample, collate, encode, warn_truncated
 from assay.models.load import BASE, LanguageModel, load_model, save_model
 from assay.models.loss import response_losses
 
@@ -159,6 +159,16 @@ def _save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         raise AssayError(f"{path}: cannot save a checkpoint: {error}") from None
 
 
+def tuned_template(model: str) -> str:
+    """Return the template that tuning noted in a model folder, else ``auto``."""
+    marker = Path(model) / DONE
+    try:
+        noted = json.loads(marker.read_text(encoding="utf-8"))["settings"]["template"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "auto"
+    return str(noted)
+
+
 def _is_finished(marker: Path, key: str) -> bool:
     try:
         return marker.is_file() and bool(json.loads(marker.read_text())["key"] == key)
@@ -239,13 +249,7 @@ def tune(
     encoded = encode(
         corpus.examples, lm, template=settings.template, max_length=settings.max_length
     )
-    if encoded.truncated:
-        log.warning(
-            "%d of %d rows are cut to %d tokens",
-            encoded.truncated,
-            len(corpus),
-            settings.max_length,
-        )
+    warn_truncated(encoded, settings.max_length)
     rows = encoded.examples
     torch.manual_seed(settings.seed)
     if settings.lora_rank:
