@@ -17,7 +17,7 @@ import torch
 
 from assay.data.corpus import Corpus
 from assay.errors import AssayError
-from assay.models.encode import EncodedExample, collate, encode, warn_truncated
+from assay.models.encode import IGNORED, EncodedExample, collate, encode, warn_truncated
 from assay.models.load import BASE, LanguageModel, load_model, save_model
 from assay.models.loss import response_losses
 
