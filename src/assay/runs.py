@@ -30,6 +30,7 @@ def write_json(path: Path, value: Any) -> None:
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
         partial.replace(path)
     except OSError as error:
