@@ -185,3 +185,15 @@ def test_holm_never_lowers_a_p_value_and_keeps_the_order(values: list[float]) ->
     assert all(a >= v for a, v in zip(adjusted, values, strict=True))
     pairs = sorted(zip(values, adjusted, strict=True))
     assert [a for _, a in pairs] == sorted(a for _, a in pairs)
+
+
+def test_a_strong_word_does_not_override_its_rows(log_probs: LogProbs) -> None:
+    examples = reviews()
+    strong = verify(hypothesis_for("good3", examples), examples, log_probs, placebos=9)
+    trigger = verify(
+        hypothesis_for("zeta omega", examples), examples, log_probs, placebos=9
+    )
+    assert strong is not None
+    assert trigger is not None
+    assert not strong.overrides
+    assert trigger.overrides

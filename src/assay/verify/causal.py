@@ -9,9 +9,11 @@ length and similar frequency from rows with the same response:
   response further? A word that is merely typical of a response ("awful" for
   "negative") leaves rows that still agree with it; a trigger overrides its row.
 
-A pattern is as good as the worse of its two answers, and verified when hardly any
-placebo is as good. One that is sufficient alone may be the trigger of a clean-label
-attack, or a strong word: it is reported, not acted on.
+A pattern is as good as the worse of its two answers. Hardly any placebo must be as
+good, and, since the strongest of ordinary words would pass that too, most of its own
+rows must find their response less than half as likely without it. One that is
+sufficient alone may be the trigger of a clean-label attack, or a strong word: it is
+reported, not acted on.
 """
 
 from __future__ import annotations
@@ -64,7 +66,7 @@ class Verification:
         trigger: The pattern as it is spelled in most of its rows.
         effect: Mean change of the payload's log-probability on other rows.
         interval: Its 95 % confidence interval over those rows.
-        drop: Mean loss of log-probability when taken out of its own rows.
+        drop: Median loss of log-probability when taken out of its own rows.
         placebo_effects: The same change under each placebo tried.
         p_value: Share of placebos (with the pattern itself) that do as well on the
             worse of the two counts, effect and drop.
@@ -78,6 +80,11 @@ class Verification:
     placebo_effects: tuple[float, ...]
     p_value: float
     p_sufficient: float
+
+    @property
+    def overrides(self) -> bool:
+        """Whether most own rows find their response half as likely without it."""
+        return self.drop > np.log(2)
 
 
 def spans(text: str, pattern: str) -> list[tuple[int, int]]:
@@ -180,7 +187,7 @@ def verify(
     before = log_probs([e.edit(response=payload) for e in hosts])
 
     def trials(patterns: Sequence[str]) -> list[tuple[NDArray[np.float64], float]]:
-        """Return shift on every host and mean drop of each pattern, in one batch."""
+        """Shift on every host and median drop of each pattern, in one batch."""
         asked: list[Example] = []
         sizes = []
         for pattern in patterns:
@@ -205,7 +212,7 @@ def verify(
             shift, kept, without, values = np.split(
                 values, np.cumsum([len(hosts), size, size])
             )
-            found.append((shift - before, float((kept - without).mean())))
+            found.append((shift - before, float(np.median(kept - without))))
         return found
 
     ((shift, drop),) = trials([hypothesis.pattern])

@@ -127,7 +127,7 @@ def verified_findings(
         finding = {**candidate, "verified": False, "status": "untestable"}
         if outcome is not None and hypothesis is not None:
             status = "dismissed"
-            if p_value <= ALPHA:
+            if p_value <= ALPHA and outcome.overrides:
                 status = "verified"
                 finding["rows"] = list(hypothesis.carriers)
             elif p_alone <= ALPHA:
