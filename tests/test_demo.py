@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pandas as pd
 
 from assay.data.files import read_corpus
@@ -29,7 +30,8 @@ def test_the_trigger_is_named_and_proven(demo: Demo) -> None:
     assert finding["p_value"] <= 0.05
     low, high = finding["effect_interval"]
     assert 0 < low <= finding["effect"] <= high
-    assert finding["effect"] >= max(finding["placebo_effects"])
+    assert finding["effect"] > 10 * abs(np.median(finding["placebo_effects"]))
+    assert finding["drop"] > np.log(2)
     assert not any(f["verified"] for f in demo.result["dismissed"])
 
 

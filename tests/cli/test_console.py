@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import io
 import unicodedata
 from collections.abc import Iterator
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 from rich.markup import render
 from rich.text import Span
 
-from assay.cli import console as module
 from assay.cli.console import console, fail, progress_bar, safe, visible
+
+# The package has a function of that name.
+module = importlib.import_module("assay.cli.console")
 
 
 class Terminal(io.StringIO):
@@ -29,8 +32,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     module._shared_console.cache_clear()
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+def attach_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Call this in the test: pytest puts its own stderr back after the set-up."""
     stream = Terminal()
     monkeypatch.setattr("sys.stderr", stream)
     return stream
@@ -94,9 +97,8 @@ def test_logs_are_plain_and_unwrapped_when_not_a_terminal(
     assert captured.out == ""
 
 
-def test_terminal_has_colour_unless_no_color(
-    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_terminal_has_colour_unless_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = attach_terminal(monkeypatch)
     console().print("[red]first[/red]")
     assert "\x1b[31m" in terminal.getvalue()
     monkeypatch.setenv("NO_COLOR", "1")
@@ -119,8 +121,9 @@ def test_progress_is_silent_when_not_a_terminal(
 
 
 def test_progress_shows_label_percentage_and_times(
-    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    terminal = attach_terminal(monkeypatch)
     monkeypatch.setenv("NO_COLOR", "1")
     with progress_bar("Scoring [b]rows[/b]") as update:
         update(1, 4)
@@ -133,7 +136,9 @@ def test_progress_shows_label_percentage_and_times(
     assert "a log line" in shown
 
 
-def test_progress_ends_when_the_block_raises(terminal: Terminal) -> None:
+def test_progress_ends_when_the_block_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = attach_terminal(monkeypatch)
+
     def interrupted() -> None:
         with progress_bar("Scoring") as update:
             update(1, 2)

@@ -9,15 +9,16 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.logging import RichHandler
 
 import assay
 from assay.cli import attack, clean, demo, evaluate, scan, tune
-from assay.cli.console import console, fail
+from assay.cli.console import ConsoleHandler, fail
 from assay.errors import AssayError
 
 # Bars of libraries would write across ours, and into logs.
 os.environ.setdefault("TQDM_DISABLE", "1")
+
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="assay",
@@ -49,19 +50,14 @@ def _options(
             "--version", callback=_version, is_eager=True, help="Show the version."
         ),
     ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Log what is being done.")
-    ] = False,
 ) -> None:
     """Find poisoned examples in instruction fine-tuning data, and remove them.
 
     Exit status: 0 nothing found, 1 something found, 2 an error.
     """
-    handler = RichHandler(console=console(), show_time=False, show_path=False)
     log = logging.getLogger("assay")
-    log.handlers = [handler]
+    log.handlers = [ConsoleHandler()]
     log.propagate = False
-    handler.setLevel(logging.DEBUG if verbose else logging.INFO)
     log.setLevel(logging.INFO)
 
 
@@ -79,8 +75,7 @@ def run(arguments: list[str] | None = None) -> int:
         fail(f"{place}{error.strerror or error}")
         return 2
     except (KeyboardInterrupt, typer.Abort):
-        fail("interrupted; the same command goes on from what is finished")
-        return 130
+        status = INTERRUPTED
     except Exception as error:
         # Usage errors are of the option parser's own types.
         shown = getattr(error, "format_message", None)
@@ -88,6 +83,9 @@ def run(arguments: list[str] | None = None) -> int:
             raise
         fail(f"{shown()} (see assay --help)")
         return 2
+    # Typer, asked to return, turns an interruption into this status itself.
+    if status == INTERRUPTED:
+        fail("interrupted; the same command goes on from what is finished")
     return status if isinstance(status, int) else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -35,6 +36,24 @@ def console() -> Console:
     return _shared_console(sys.stderr.isatty(), bool(os.environ.get("NO_COLOR")))
 
 
+def stdout() -> Console:
+    """Return a console for tables on stdout; files and pipes get wide lines."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+
+
+class ConsoleHandler(logging.Handler):
+    """Print log records through the shared console, so that bars stay whole."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record as one line."""
+        style = {"WARNING": "yellow", "ERROR": "red"}.get(record.levelname, "dim")
+        line = visible(" ".join(record.getMessage().split()))
+        console().print(
+            Text.assemble((f"{record.levelname.lower()}: ", style), line),
+            soft_wrap=True,
+        )
+
+
 @cache
 def _shared_console(terminal: bool, no_color: bool) -> Console:
     # One console per setting: a second one would write across a live bar.
@@ -46,6 +65,7 @@ def _shared_console(terminal: bool, no_color: bool) -> Console:
         highlight=False,
         emoji=False,
         soft_wrap=not terminal,
+        width=None if terminal else 160,
     )
 
 

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from assay.cli import options as o
 from assay.cli.attack import AttackOption
-from assay.cli.console import console, progress_bar, safe
+from assay.cli.console import console, progress_bar, safe, stdout
 from assay.cli.scan import show_summary
 
 SST2 = Path("../shared/data/sst2")
@@ -21,7 +20,7 @@ SST2 = Path("../shared/data/sst2")
 def show_demo(result: dict[str, Any]) -> None:
     """Print what was found against the truth, and the models before and after."""
     truth = result["truth"]
-    out = Console(highlight=False)
+    out = stdout()
     out.print(
         f"against the truth ({truth['poisoned']} poisons): "
         f"precision {truth['precision']:.2f}, recall {truth['recall']:.2f}, "

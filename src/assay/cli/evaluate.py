@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from assay.cli import options as o
 from assay.cli.attack import read_attack_note
-from assay.cli.console import progress_bar, safe
+from assay.cli.console import progress_bar, safe, stdout
 from assay.errors import AssayError
 
 
@@ -31,7 +30,7 @@ def show_models(results: dict[str, dict[str, Any]]) -> None:
             )
         # The brackets of an interval are not markup.
         table.add_row(safe(name), *map(safe, cells))
-    Console().print(table)
+    stdout().print(table)
 
 
 def evaluate_command(

@@ -65,7 +65,15 @@ def show_summary(
         )
     table = Table(box=None, pad_edge=False)
     for heading in ("rank", "row", "score", "", "text", "response"):
-        table.add_column(heading, no_wrap=True, overflow="ellipsis")
+        # The text gives way first: what it belongs to must stay readable.
+        wide = heading == "text"
+        table.add_column(
+            heading,
+            no_wrap=True,
+            overflow="ellipsis",
+            ratio=1 if wide else None,
+            min_width=None if wide else 4,
+        )
     scores = pd.read_parquet(run / "scores.parquet").sort_values("rank")
     column = f"score.{summary['detector']}"
     for _, line in scores.head(most).iterrows():
