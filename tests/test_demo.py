@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from assay.data.files import read_corpus
+from assay.data.read import read_corpus
 from tests.conftest import Demo
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from assay.data.corpus import Corpus
-from assay.data.files import read_corpus
+from assay.data.read import read_corpus
 from assay.detectors import CHEAP, INFLUENCE
 from assay.errors import AssayError
 from assay.gather import ScanSettings, choose_queries, load_evidence

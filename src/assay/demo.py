@@ -9,8 +9,8 @@ from typing import Any
 from assay.attacks import ATTACKS, Poisoned
 from assay.bench.metrics import agreement
 from assay.data.corpus import Corpus
-from assay.data.files import write_corpus
 from assay.data.sentiment import LABELS, load_sentiment
+from assay.data.write import write_corpus
 from assay.errors import AssayError
 from assay.gather import Bars, ScanSettings, silent
 from assay.models.evaluate import attack_success_rate, classify

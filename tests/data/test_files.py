@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import os
 from pathlib import Path
 
 import datasets
@@ -10,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assay.data import files
 from assay.data.corpus import Corpus
-from assay.data.files import read_corpus, write_corpus
+from assay.data.read import read_corpus
+from assay.data.write import write_corpus
 from assay.errors import AssayError
 
 CONTAINERS = ("jsonl", "json", "csv", "tsv", "parquet", "datasets")
@@ -523,7 +524,7 @@ def test_bad_requests(source, options, message):
 def test_a_failed_write_leaves_the_old_file_and_no_other(container, monkeypatch):
     path = save(ROWS, container)
     corpus = read_corpus(path)
-    real = files.os.replace
+    real = os.replace
 
     def replace(old, new):
         # A folder is first moved aside; what fails is the move into place.
@@ -531,7 +532,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(container, monkeypatch)
             raise OSError(28, "No space left on device")
         real(old, new)
 
-    monkeypatch.setattr(files.os, "replace", replace)
+    monkeypatch.setattr("os.replace", replace)
     with pytest.raises(AssayError, match=r"cannot be written \(No space left"):
         write_corpus(corpus.select([0]), path)
     assert read_corpus(path).examples == corpus.examples
@@ -548,7 +549,7 @@ def test_a_write_that_stops_half_way(monkeypatch):
         assert list(Path().glob("*.partial")) or list(Path().glob(".*.partial"))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(files, "_pieces", pieces)
+    monkeypatch.setattr("assay.data.write._pieces", pieces)
     with pytest.raises(KeyboardInterrupt):
         write_corpus(corpus, path)
     assert (path.read_bytes(), list(Path().iterdir())) == (whole, [path])

@@ -1,7 +1,8 @@
 import pytest
 
-from assay.data.files import read_corpus, write_corpus
+from assay.data.read import read_corpus
 from assay.data.sentiment import INSTRUCTION, LABELS, generated_reviews, load_sentiment
+from assay.data.write import write_corpus
 from assay.errors import AssayError
 
 

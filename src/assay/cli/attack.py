@@ -41,7 +41,7 @@ def attack_command(
     """Poison rows; a second file OUT.attack.json says which, and the trigger."""
     corpus = o.read(input, format, map, split)
     from assay.attacks import ATTACKS
-    from assay.data.files import write_corpus
+    from assay.data.write import write_corpus
     from assay.runs import write_json
 
     if attack not in ATTACKS:

@@ -23,7 +23,7 @@ def clean_command(
 ) -> None:
     """Write the clean and the removed rows in the input's own format."""
     corpus = o.read(input, format, map, split)
-    from assay.data.files import write_corpus
+    from assay.data.write import write_corpus
     from assay.runs import clean
 
     kept, removed = clean(corpus, run)

@@ -53,7 +53,7 @@ def demo_command(
     as_json: o.JsonOption = False,
 ) -> None:
     """Poison data, tune, scan without knowing the poison, clean, retune, compare."""
-    from assay.data.files import read_corpus
+    from assay.data.read import read_corpus
     from assay.demo import DemoSettings, demo
 
     if sst2 is None and not fast and SST2.is_dir():

@@ -60,7 +60,7 @@ def read(
     """
     import logging
 
-    from assay.data.files import read_corpus
+    from assay.data.read import read_corpus
 
     columns = {}
     for entry in mapping or []:

@@ -1,57 +1,24 @@
-"""Reading and writing corpora: JSONL, JSON, CSV, TSV, Parquet, datasets, hub."""
+"""Reading corpora: JSONL, JSON, CSV, TSV, Parquet, datasets folders, the hub."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import os
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from assay.data.corpus import Corpus, Example
-from assay.data.formats import FORMATS, detect_format, parse, render
+from assay.data.formats import FORMATS, detect_format, parse
+from assay.data.layout import SUFFIXES, Layout, Quoting, reason
 from assay.errors import AssayError
 
-_SUFFIXES = {
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "json",
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".parquet": "parquet",
-}
 _SPACE = re.compile(r"[ \t\r\n]*")
 Record = dict[str, Any]
-Quoting = Literal[0, 3]
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """The raw text of a file, so that rows nobody edited are written as they were.
-
-    Attributes:
-        rows: Text of each row; in JSONL and CSV with the line ending.
-        prefix: Text before the first row: byte order mark, CSV header, ``[``.
-        between: Text between two rows of a JSON list.
-        suffix: Text after the last.
-        newline: Line ending of edited rows.
-        header: Columns of a CSV file.
-        quoting: How the ``csv`` module reads and writes its cells.
-    """
-
-    rows: Sequence[str] = ()
-    prefix: str = ""
-    between: str = ""
-    suffix: str = ""
-    newline: str = "\n"
-    header: Sequence[str] = ()
-    quoting: Quoting = csv.QUOTE_MINIMAL
 
 
 @dataclass(frozen=True)
@@ -63,14 +30,6 @@ class _Rows:
 
     def where(self, source: str, row: int) -> str:
         return f"{source}:{self.lines[row]}" if self.lines else f"{source}: row {row}"
-
-
-def _reason(error: BaseException, length: int = 160) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at column {error.colno}"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split())[:length] or type(error).__name__
 
 
 def _names(fields: Iterable[str]) -> str:
@@ -120,14 +79,14 @@ def _read_jsonl(path: Path, text: str, start: int) -> _Rows:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise AssayError(
-                f"{path}:{number}: not valid JSON ({_reason(error)}); expected one "
+                f"{path}:{number}: not valid JSON ({reason(error)}); expected one "
                 "object a line, or one list of objects"
             ) from None
         records.append(_object(value, f"{path}:{number}"))
         numbers.append(number)
         rows.append(line + "\n" * (number < len(lines)))
     newline = "\r\n" if rows and rows[0].endswith("\r\n") else "\n"
-    layout = _Layout(rows, text[:start], newline=newline)
+    layout = Layout(rows, text[:start], newline=newline)
     return _Rows(records, "jsonl", layout, numbers)
 
 
@@ -159,16 +118,16 @@ def _read_list(path: Path, text: str, start: int) -> _Rows:
             raise unexpected("Extra data")
     except json.JSONDecodeError as error:
         raise AssayError(
-            f"{path}:{error.lineno}: not valid JSON ({_reason(error)}); expected a "
+            f"{path}:{error.lineno}: not valid JSON ({reason(error)}); expected a "
             "list of objects"
         ) from None
     except (ValueError, RecursionError) as error:
         raise AssayError(
-            f"{path}: row {len(records)}: not valid JSON ({_reason(error)})"
+            f"{path}: row {len(records)}: not valid JSON ({reason(error)})"
         ) from None
     if not records:
         return _Rows([], "json", None)
-    layout = _Layout(
+    layout = Layout(
         [text[start:end] for start, end in spans],
         text[: spans[0][0]],
         text[spans[0][1] : spans[1][0]] if len(spans) > 1 else ", ",
@@ -229,7 +188,7 @@ def _read_csv(
         records.append(dict(zip(header, cells, strict=True)))
         raw.append("".join(lines[first:after]))
     ending = lines[top - 1]
-    layout = _Layout(
+    layout = Layout(
         raw,
         text[:start] + "".join(lines[:top]),
         newline=ending[len(ending.rstrip("\r\n")) :] or "\n",
@@ -263,7 +222,7 @@ def _read_parquet(path: Path) -> _Rows:
         table = parquet.ParquetFile(path).read()
     except Exception as error:
         raise AssayError(
-            f"{path}: not a readable Parquet file ({_reason(error)})"
+            f"{path}: not a readable Parquet file ({reason(error)})"
         ) from None
     return _read_table(str(path), table, "parquet")
 
@@ -282,7 +241,7 @@ def _read_folder(path: Path, split: str) -> _Rows:
         data = load_from_disk(str(path))
     except Exception as error:
         raise AssayError(
-            f"{path}: not a datasets folder ({_reason(error)}); name the file in it"
+            f"{path}: not a datasets folder ({reason(error)}); name the file in it"
         ) from None
     if isinstance(data, DatasetDict):
         if split not in data:
@@ -301,7 +260,7 @@ def _read_hub(source: str, split: str) -> _Rows:
     except Exception as error:
         raise AssayError(
             f"{source}: no such file, and hub data set {source!r} cannot be loaded: "
-            f"{_reason(error)}"
+            f"{reason(error)}"
         ) from None
     return _read_dataset(source, data)
 
@@ -310,10 +269,10 @@ def _read_container(source: str, split: str) -> _Rows:
     path = Path(source)
     suffix = path.suffix.lower()
     if path.is_file():
-        container = _SUFFIXES.get(suffix)
+        container = SUFFIXES.get(suffix)
         if container is None:
             raise AssayError(
-                f"{path}: unknown file type {suffix!r}; known: {', '.join(_SUFFIXES)}"
+                f"{path}: unknown file type {suffix!r}; known: {', '.join(SUFFIXES)}"
             )
         if path.stat().st_size == 0:
             raise AssayError(f"{path}: the file is empty")
@@ -324,7 +283,7 @@ def _read_container(source: str, split: str) -> _Rows:
         return (_read_parquet if container == "parquet" else _read_json)(path)
     if path.is_dir():
         return _read_folder(path, split)
-    if source.count("/") != 1 or source[0] in "./~" or suffix in _SUFFIXES:
+    if source.count("/") != 1 or source[0] in "./~" or suffix in SUFFIXES:
         raise AssayError(f"{source}: no such file or folder")
     return _read_hub(source, split)
 
@@ -370,7 +329,7 @@ def read_corpus(
     try:
         rows = _read_container(source, split)
     except OSError as error:
-        raise AssayError(f"{source}: cannot be read ({_reason(error)})") from None
+        raise AssayError(f"{source}: cannot be read ({reason(error)})") from None
     records = rows.records
     if not records:
         raise AssayError(f"{source}: no rows in it")
@@ -398,153 +357,3 @@ def read_corpus(
     return Corpus(
         _unique(examples), chosen, rows.container, source, mapping, rows.payload
     )
-
-
-def _dumps(record: Mapping[str, Any], pad: str = "", indented: bool = False) -> str:
-    indent = (pad or 2) if indented else None
-    text = json.dumps(record, ensure_ascii=False, indent=indent)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        text = json.dumps(record, indent=indent)
-    return text.replace("\n", "\n" + pad)
-
-
-def _csv_line(record: Mapping[str, Any], layout: _Layout, delimiter: str) -> str:
-    line = io.StringIO(newline="")
-    # Python 3.11 quotes a carriage return only where the line ending has one.
-    csv.writer(
-        line,
-        delimiter=delimiter,
-        lineterminator="\r\n",
-        quoting=layout.quoting,
-        quotechar=None if layout.quoting == csv.QUOTE_NONE else '"',
-    ).writerow([record[name] for name in layout.header])
-    return line.getvalue()[:-2]
-
-
-def _pieces(corpus: Corpus, records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    layout = corpus.payload or _Layout()
-    pad = layout.prefix.partition("[")[2].rpartition("\n")[2]
-    last = len(records) - 1
-    yield layout.prefix
-    for i, (example, record) in enumerate(zip(corpus.examples, records, strict=True)):
-        raw = layout.rows[example.row] if layout.rows else ""
-        if corpus.container == "json":
-            yield layout.between if i else ""
-            yield raw if record is example.record else _dumps(record, pad, "\n" in raw)
-        elif raw and record is example.record:
-            # The last line of a file may lack its ending.
-            yield raw
-            yield layout.newline if i < last and raw[-1] not in "\r\n" else ""
-        else:
-            if corpus.container == "jsonl":
-                yield _dumps(record)
-            else:
-                delimiter = "\t" if corpus.container == "tsv" else ","
-                yield _csv_line(record, layout, delimiter)
-            yield layout.newline
-    yield layout.suffix
-
-
-def _edited_table(corpus: Corpus, records: Sequence[Mapping[str, Any]]) -> Any:
-    """Take the rows from the original table and replace the columns with edits."""
-    import pyarrow as pa
-
-    rows = pa.array([e.row for e in corpus.examples], pa.int64())
-    table = corpus.payload.take(rows)
-    for i, field in enumerate(table.schema):
-        if all(
-            r is e.record or r[field.name] is e.record[field.name]
-            for e, r in zip(corpus.examples, records, strict=True)
-        ):
-            continue
-        cells = [r[field.name] for r in records]
-        try:
-            column = pa.array(cells, field.type)
-        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-            raise AssayError(
-                f"{corpus.source}: column {field.name!r} holds {field.type}, which an "
-                f"edited row does not fit ({_reason(error)})"
-            ) from None
-        table = table.set_column(i, field, column)
-    return table
-
-
-def _write(corpus: Corpus, partial: Path) -> None:
-    records = [render(e, corpus.format, corpus.mapping) for e in corpus.examples]
-    if corpus.container == "parquet":
-        import pyarrow.parquet as parquet
-
-        parquet.write_table(_edited_table(corpus, records), partial)
-    elif corpus.container == "datasets":
-        from datasets import Dataset
-
-        data = Dataset(_edited_table(corpus, records))
-        # Left to itself, datasets writes no rows as no file, and cannot load that.
-        data.save_to_disk(str(partial), **({} if len(data) else {"num_shards": 1}))
-    else:
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            file.writelines(_pieces(corpus, records))
-
-
-def _check_target(corpus: Corpus, path: Path) -> None:
-    named = _SUFFIXES.get(path.suffix.lower(), corpus.container)
-    if named.removesuffix("l") != corpus.container.removesuffix("l"):
-        raise AssayError(
-            f"{path}: {corpus.source} is {corpus.container}, and is written as such; "
-            "give the output the same suffix"
-        )
-    if corpus.container == "datasets" and path.is_dir() and any(path.iterdir()):
-        kept = ("dataset_info.json", "dataset_dict.json")
-        if not any((path / name).is_file() for name in kept):
-            raise AssayError(
-                f"{path}: a folder with something other than a data set in it; name "
-                "a new one"
-            )
-
-
-def _put(partial: Path, path: Path) -> None:
-    if not (path.is_dir() and partial.is_dir()):
-        os.replace(partial, path)
-        return
-    # A folder cannot be replaced at once; the old one goes when the new one is there.
-    old = partial.with_suffix(".old")
-    os.replace(path, old)
-    try:
-        os.replace(partial, path)
-    except OSError:
-        os.replace(old, path)
-        raise
-    shutil.rmtree(old)
-
-
-def write_corpus(corpus: Corpus, path: Path) -> Path:
-    """Write a corpus in the format and container it was read from.
-
-    Rows that were not edited stay as they were, byte for byte in text files. The
-    file appears complete or not at all.
-
-    Args:
-        corpus: What to write.
-        path: File (or folder, for ``datasets``) to write.
-
-    Raises:
-        AssayError: The place cannot be written, or cannot hold an edited row.
-    """
-    if not path.name:
-        raise AssayError(f"{path}: not a name for a file")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        _check_target(corpus, path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write(corpus, partial)
-        _put(partial, path)
-    except (OSError, UnicodeError, csv.Error) as error:
-        raise AssayError(f"{path}: cannot be written ({_reason(error)})") from None
-    finally:
-        if partial.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)
-        elif partial.exists():
-            partial.unlink()
-    return path

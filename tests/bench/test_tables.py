@@ -1,0 +1,41 @@
+"""What is printed about results comes from result files."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
+
+spec = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks/tables.py")
+assert spec is not None
+assert spec.loader is not None
+tables = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tables)
+
+
+def test_readme_shows_the_result_files() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert tables.BLOCK.search(readme)
+    assert tables.rendered(readme) == readme
+
+
+def test_a_changed_figure_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    changed = tables.load()
+    for results in changed.values():
+        results[0]["after"]["accuracy"] += 0.01
+    monkeypatch.setattr(tables, "load", lambda: changed)
+    assert tables.rendered(readme) != readme
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda p: p.name)
+def test_every_result_says_where_it_comes_from(path: Path) -> None:
+    result = json.loads(path.read_text(encoding="utf-8"))
+    for key in ("command", "commit", "seed", "machine", "versions"):
+        assert result[key] or result[key] == 0
+    assert "+" not in result["commit"], "measured on uncommitted changes"
