@@ -160,15 +160,15 @@ def gather(
     held = len(corpus) * len(modules) * settings.rank**2 * 4
     # Query gradients, and for a moment covariances beside eigenvectors.
     held += weights * 4 * (len(PAPER_SIX) + 5) if settings.needs_influence else 0
+    curvature = min(settings.factor_rows, len(corpus))
     log.info(
-        "%d rows, %d tokens, %d linear layers; %.2f GB besides the model; "
-        "%d pass%s over the rows",
+        "%d rows, %d tokens, %d linear layers; %.2f GB besides the model; 1 pass over "
+        "the rows%s",
         len(corpus),
         sum(len(e.input_ids) for e in encoded.examples),
         len(modules),
         held / 1e9,
-        1,
-        f", 2 over {min(settings.factor_rows, len(corpus))} of them for the curvature"
+        f", 2 over {curvature} of them for the curvature"
         if settings.needs_influence
         else "",
     )
@@ -179,9 +179,7 @@ def gather(
             (queries or corpus).examples, settings.queries, settings.seed
         )
         names = list(sets)
-        sample = random.Random(settings.seed).sample(
-            encoded.examples, min(settings.factor_rows, len(corpus))
-        )
+        sample = random.Random(settings.seed).sample(encoded.examples, curvature)
         with bars("curvature") as advance:
             factors = fit_factors(lm, sample, modules, passes, progress=advance)
         with bars("test inputs") as advance:
