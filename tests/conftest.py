@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# Time is no property of ours: a busy machine must not fail a test.
+settings.register_profile("assay", deadline=None)
+settings.load_profile("assay")
 
 
 @dataclass(frozen=True)
