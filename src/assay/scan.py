@@ -239,7 +239,4 @@ def _scan(
     }
     write_json(run / "config.json", config)
     write_json(run / "summary.json", summary)
-    log.info(
-        "%s: %d of %d rows flagged", chosen.verdict, chosen.flagged.sum(), len(corpus)
-    )
     return summary

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,13 +32,13 @@ def describe(finding: dict[str, Any]) -> str:
         if finding["verified"]
         else "[yellow]strong words, not flagged:[/] their own rows do not need them"
     )
-    placebo = max(finding["placebo_effects"])
+    placebos = finding["placebo_effects"]
     return (
         f"{words} with [bold]{trigger}[/] answer [bold]{payload}[/]: {verdict}\n"
         f"    put on other rows it adds {finding['effect']:.1f} nats "
-        f"\\[{low:.1f}, {high:.1f}] to that answer (placebos: at most "
-        f"{placebo:.1f});\n    taken out of its own it costs {finding['drop']:.1f}; "
-        f"p = {finding['p_value']:.2g} after correction"
+        f"\\[{low:.1f}, {high:.1f}] to that answer, {len(placebos)} placebos "
+        f"{median(placebos):.1f} (median)\n    taken out of its own it costs "
+        f"{finding['drop']:.1f}; p = {finding['p_value']:.2g} after correction"
     )
 
 
