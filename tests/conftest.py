@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # Time is no property of ours: a busy machine must not fail a test.
-settings.register_profile("assay", deadline=None)
+settings.register_profile(
+    "assay", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("assay")
 
 
