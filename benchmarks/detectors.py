@@ -60,7 +60,9 @@ def start(model: str, corpus: Corpus, how: DemoSettings) -> LanguageModel:
     return tiny_t5(texts, width=64, seed=how.seed)
 
 
-def run_seed(seed: int, sst2: Path, attack_name: str, model: str) -> dict:
+def run_seed(
+    seed: int, sst2: Path, attack_name: str, model: str, recovery: bool
+) -> dict:
     work = HERE / "work" / f"{model}-{attack_name}-{seed}"
     rows, poisons = SIZES[model]
     how = DemoSettings(rows=rows, poisons=poisons, attack=attack_name, seed=seed)
@@ -118,8 +120,8 @@ def run_seed(seed: int, sst2: Path, attack_name: str, model: str) -> dict:
         ),
         "verdict": summary["verdict"],
     }
-    after = before
-    if len(removed):
+    after = before if recovery else None
+    if recovery and len(removed):
         lm = start(model, attack.corpus, how)
         with progress_bar("cleaned model") as advance:
             lm = tune(lm, kept, work / "cleaned", tuned, progress=advance)
@@ -161,6 +163,9 @@ def main(
     model: Annotated[str, typer.Option(help=f"One of {', '.join(SIZES)}.")] = (
         "smollm2-135m"
     ),
+    recovery: Annotated[
+        bool, typer.Option(help="Retune on the cleaned data, for a third of the time.")
+    ] = True,
 ) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     for seed in map(int, seeds.split(",")):
@@ -168,7 +173,7 @@ def main(
         if path.is_file():
             print(f"seed {seed}: done already, see {path}")
             continue
-        result = run_seed(seed, sst2, attack, model)
+        result = run_seed(seed, sst2, attack, model, recovery)
         write_json(path, result)
         print(json.dumps(result["before"]), json.dumps(result["after"]), flush=True)
 

@@ -51,14 +51,17 @@ def tables(title: str, results: list[dict[str, Any]]) -> list[str]:
     for r in results:
         named = [f["trigger"] for f in r["findings"] if f["verified"]]
         before, after = r["before"], r["after"]
+
+        def change(key: str, one: dict = before, two: dict | None = after) -> str:
+            return f"{one[key]:.3f} → " + (f"{two[key]:.3f}" if two else "not measured")
+
         cells = [
             str(r["seed"]),
             ", ".join(named) or "none",
             f"{r['detectors']['assay scan']['flagged']:.0f}",
-            f"{before['attack_success_rate']:.3f} → {after['attack_success_rate']:.3f}",
-            f"{before['payload_rate_without_trigger']:.3f} → "
-            f"{after['payload_rate_without_trigger']:.3f}",
-            f"{before['accuracy']:.3f} → {after['accuracy']:.3f}",
+            change("attack_success_rate"),
+            change("payload_rate_without_trigger"),
+            change("accuracy"),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     lines += [

@@ -28,7 +28,7 @@ def test_a_changed_figure_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     changed = tables.load()
     for results in changed.values():
-        results[0]["after"]["accuracy"] += 0.01
+        results[0]["before"]["accuracy"] += 0.01
     monkeypatch.setattr(tables, "load", lambda: changed)
     assert tables.rendered(readme) != readme
 
