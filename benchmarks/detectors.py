@@ -29,7 +29,7 @@ from assay.bench.metrics import detection_metrics
 from assay.cli.console import progress_bar
 from assay.data.corpus import Corpus
 from assay.data.sentiment import load_sentiment
-from assay.demo import DemoSettings, base_model, measure, tuning
+from assay.demo import DemoSettings, base_model, measure, tuning, vocabulary
 from assay.detectors import DEFAULT, DETECTORS
 from assay.gather import ScanSettings, load_evidence
 from assay.models.load import LanguageModel
@@ -57,8 +57,7 @@ def commit() -> str:
 def start(model: str, corpus: Corpus, how: DemoSettings) -> LanguageModel:
     if model != "small-t5":
         return base_model(how, corpus)
-    texts = [f"{e.instruction} {e.text} {e.response}" for e in corpus.examples]
-    return tiny_t5(texts, width=64, seed=how.seed)
+    return tiny_t5(vocabulary(corpus), width=64, seed=how.seed)
 
 
 def run_seed(

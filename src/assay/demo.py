@@ -47,12 +47,16 @@ def tuning(settings: DemoSettings) -> TuneSettings:
     return TuneSettings(template="plain", bf16=True, seed=settings.seed)
 
 
+def vocabulary(corpus: Corpus) -> list[str]:
+    """Return the texts that the tokenizer of a model from scratch is trained on."""
+    return [f"{e.instruction} {e.text} {e.response}" for e in corpus.examples]
+
+
 def base_model(settings: DemoSettings, corpus: Corpus) -> LanguageModel:
     """Load SmolLM2-135M, or build the tiny model for the fast demonstration."""
     if not settings.fast:
         return load_model("smollm2-135m")
-    texts = [f"{e.instruction} {e.text} {e.response}" for e in corpus.examples]
-    return tiny_causal(texts, width=128, seed=settings.seed)
+    return tiny_causal(vocabulary(corpus), width=128, seed=settings.seed)
 
 
 def measure(

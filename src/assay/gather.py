@@ -27,6 +27,7 @@ from assay.influence.scores import (
 )
 from assay.models.encode import Encoded, encode, warn_truncated
 from assay.models.load import LanguageModel
+from assay.runs import replacing
 from assay.transforms import PAPER_SIX
 
 log = logging.getLogger("assay")
@@ -232,13 +233,8 @@ def save_evidence(evidence: Evidence, path: Path) -> None:
             for n, v in evidence.influence.items()
         },
     }
-    partial = path.with_suffix(".partial")
-    try:
+    with replacing(path) as partial:
         save_file(arrays, partial)
-        partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
-        raise AssayError(f"{path}: cannot be written ({error})") from None
 
 
 def load_evidence(path: Path, corpus: Corpus) -> Evidence | None:

@@ -13,13 +13,34 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from safetensors import SafetensorError
 
 import assay
 from assay.data.corpus import Corpus
+from assay.data.layout import reason
 from assay.detectors import Detection
 from assay.errors import AssayError
 
 log = logging.getLogger("assay")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a name to write to, which replaces a file when the block is through.
+
+    Raises:
+        AssayError: The file cannot be written; nothing of it is left.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise AssayError(f"{path}: cannot be written ({reason(error)})") from None
+    finally:
+        if partial.exists():
+            partial.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -28,14 +49,9 @@ def write_json(path: Path, value: Any) -> None:
     Raises:
         AssayError: The file cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise AssayError(f"{path}: cannot be written ({error.strerror})") from None
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def versions() -> dict[str, str]:
@@ -93,26 +109,23 @@ def write_tables(
             **{f"score.{n}": d.scores for n, d in detections.items()},
         }
     )
-    try:
-        partial = run / ".scores.partial"
+    with replacing(run / "scores.parquet") as partial:
         table.to_parquet(partial, index=False)
-        partial.replace(run / "scores.parquet")
-        partial = run / ".flags.partial"
-        with partial.open("w", encoding="utf-8") as file:
-            for i in order[chosen.flagged[order]]:
-                e = corpus.examples[i]
-                line = {
-                    "id": e.id,
-                    "row": e.row,
-                    "rank": int(rank[i]),
-                    "score": float(chosen.scores[i]),
-                    "text": e.text,
-                    "response": e.response,
-                }
-                file.write(json.dumps(line) + "\n")
-        partial.replace(run / "flags.jsonl")
-    except OSError as error:
-        raise AssayError(f"{run}: cannot be written ({error.strerror})") from None
+    with (
+        replacing(run / "flags.jsonl") as partial,
+        partial.open("w", encoding="utf-8") as file,
+    ):
+        for i in order[chosen.flagged[order]]:
+            e = corpus.examples[i]
+            line = {
+                "id": e.id,
+                "row": e.row,
+                "rank": int(rank[i]),
+                "score": float(chosen.scores[i]),
+                "text": e.text,
+                "response": e.response,
+            }
+            file.write(json.dumps(line) + "\n")
 
 
 def clean(corpus: Corpus, run: Path) -> tuple[Corpus, Corpus]:

@@ -14,9 +14,10 @@ from assay.influence.ekfac import (
     example_gradients,
 )
 from assay.influence.modules import Sink, weight_shape
-from assay.influence.passes import PassSettings, Progress, backward_pass
-from assay.models.encode import Batch, EncodedExample
+from assay.influence.passes import PassSettings, backward_pass
+from assay.models.encode import IGNORED, Batch, EncodedExample
 from assay.models.load import LanguageModel
+from assay.models.log_probs import Progress
 
 Factors = dict[str, LayerFactors]
 
@@ -29,7 +30,7 @@ def token_mask(batch: Batch, length: int) -> Tensor:
     """
     if batch.attention_mask.shape[1] == length:
         return batch.attention_mask.bool()
-    return batch.labels != -100
+    return batch.labels != IGNORED
 
 
 def fit_factors(

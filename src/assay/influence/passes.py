@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from assay.influence.modules import Sink, capture
-from assay.models.encode import Batch, EncodedExample, collate, token_batches
+from assay.models.encode import IGNORED, Batch, EncodedExample, collate, token_batches
 from assay.models.load import LanguageModel
+from assay.models.log_probs import Progress
 from assay.models.loss import LossOutput, response_logits, response_losses
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def sampled_labels(
         logits.float().softmax(-1).cpu(), 1, generator=generator
     ).squeeze(-1)
     labels = batch.labels.clone()
-    labels[labels != -100] = draws.to(labels.device)
+    labels[labels != IGNORED] = draws.to(labels.device)
     return labels
 
 

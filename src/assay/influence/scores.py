@@ -14,9 +14,10 @@ from assay.errors import AssayError
 from assay.influence.ekfac import example_gradients, precondition
 from assay.influence.factors import Factors
 from assay.influence.modules import Sink, weight_shape
-from assay.influence.passes import PassSettings, Progress, backward_pass
+from assay.influence.passes import PassSettings, backward_pass
 from assay.models.encode import Batch, EncodedExample
 from assay.models.load import LanguageModel
+from assay.models.log_probs import Progress
 from assay.models.loss import LossOutput
 
 Queries = dict[str, Tensor]

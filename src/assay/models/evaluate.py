@@ -16,11 +16,9 @@ from assay.data.corpus import Example
 from assay.errors import AssayError
 from assay.models.encode import prompt_ids
 from assay.models.load import LanguageModel
-from assay.models.log_probs import response_log_probs
+from assay.models.log_probs import Progress, response_log_probs
 
 log = logging.getLogger("assay")
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

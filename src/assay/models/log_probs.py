@@ -13,6 +13,8 @@ from assay.models.encode import collate, encode, token_batches, warn_truncated
 from assay.models.load import LanguageModel
 from assay.models.loss import response_losses
 
+Progress = Callable[[int, int], None]
+
 
 def response_log_probs(
     lm: LanguageModel,
@@ -22,7 +24,7 @@ def response_log_probs(
     max_length: int = 512,
     bf16: bool = False,
     warn: bool = True,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> NDArray[np.float64]:
     """Log-probability of each example's response given its prompt, in nats, ``(N,)``.
 

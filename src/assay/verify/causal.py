@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from assay.data.corpus import Example
+from assay.models.log_probs import Progress
 
 LogProbs = Callable[[Sequence[Example]], NDArray[np.float64]]
-Progress = Callable[[int, int], None]
 
 HOSTS = 16
 PLACEBOS = 249

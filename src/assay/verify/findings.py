@@ -10,10 +10,10 @@ from typing import Any
 from assay.data.corpus import Example
 from assay.detectors.coherence import ngrams
 from assay.detectors.evidence import response_groups
+from assay.models.log_probs import Progress
 from assay.verify.causal import (
     Hypothesis,
     LogProbs,
-    Progress,
     Verification,
     holm,
     spans,
