@@ -35,7 +35,17 @@ class LayerFactors:
 
 def example_gradients(x: Tensor, g: Tensor) -> Tensor:
     """Per-example weight gradients, ``(B, out, in)``, from ``(B, T, ·)`` tensors."""
-    return torch.einsum("bto,bti->boi", g, x)
+    return torch.bmm(g.transpose(1, 2), x)
+
+
+def rotates_tokens(length: int, out: int, inner: int) -> bool:
+    """Whether rotating tokens is cheaper than rotating the gradient they sum to.
+
+    Per example, ``x Q_A`` and ``g Q_S`` take ``T (in² + out²)`` multiplications,
+    ``Q_S^T G Q_A`` takes ``out · in · (out + in)``: tokens for the wide layers of a
+    language model, gradients for LoRA's narrow ones.
+    """
+    return length * (inner**2 + out**2) < out * inner * (out + inner)
 
 
 def eigenbasis(covariance: Tensor, name: str) -> Tensor:
@@ -80,6 +90,12 @@ def rotate(gradients: Tensor, factors: LayerFactors) -> Tensor:
     return factors.basis_out.T @ gradients @ factors.basis_in
 
 
+def absolute_damping(factors: LayerFactors, damping: float) -> Tensor:
+    """Return ``λ = damping · mean(Λ)``, a scalar."""
+    # A layer no query and no example moves has no curvature; zero stays zero.
+    return (damping * factors.eigenvalues.mean()).clamp_min(1e-30)
+
+
 def precondition(
     gradients: Tensor, factors: LayerFactors, *, damping: float = 0.1
 ) -> Tensor:
@@ -96,7 +112,7 @@ def precondition(
     Returns:
         ``(K, out, in)``.
     """
-    # A layer no query and no example moves has no curvature; zero stays zero.
-    absolute = (damping * factors.eigenvalues.mean()).clamp_min(1e-30)
-    scaled = rotate(gradients, factors) / (factors.eigenvalues + absolute)
+    scaled = rotate(gradients, factors) / (
+        factors.eigenvalues + absolute_damping(factors, damping)
+    )
     return factors.basis_out @ scaled @ factors.basis_in.T

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 from transformers.pytorch_utils import Conv1D
 
 from assay.errors import AssayError
@@ -40,7 +42,8 @@ def linear_modules(
         Module name to module.
 
     Raises:
-        AssayError: The pattern is not a regular expression or nothing matches.
+        AssayError: The pattern is not a regular expression, nothing matches, or a
+            layer's weight is another module's too.
     """
     head = getattr(model, "get_output_embeddings", lambda: None)()
     found = {
@@ -69,7 +72,23 @@ def linear_modules(
             f"no linear layer matches --modules {pattern!r} --first-layers {first}; "
             f"the model has {', '.join(list(found)[:4])}, … ({len(found)} in all)"
         )
+    _refuse_shared(model, chosen)
     return chosen
+
+
+def _refuse_shared(model: nn.Module, chosen: dict[str, nn.Module]) -> None:
+    holders: dict[int, list[str]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        weight = vars(module).get("_parameters", {}).get("weight")
+        if weight is not None:
+            holders.setdefault(id(weight), []).append(name)
+    for name, module in chosen.items():
+        others = [n for n in holders.get(id(module.weight), []) if n != name]
+        if others:
+            raise AssayError(
+                f"layer {name} shares its weight with {others[0]}, which is not "
+                "supported; leave it out with --modules"
+            )
 
 
 def weight_shape(module: nn.Module) -> tuple[int, int]:
@@ -87,21 +106,132 @@ def with_bias_column(module: nn.Module, x: Tensor) -> Tensor:
     return torch.cat([x, x.new_ones(*x.shape[:-1], 1)], dim=-1)
 
 
+class _Tap:
+    """One tracked layer during a pass: pairs its input with its output gradient.
+
+    Under gradient checkpointing the input of the first forward pass is let go and
+    comes back from the recomputation, before or after the gradient.
+    """
+
+    def __init__(self, name: str, module: nn.Module, keep: bool, owner: _Inputs):
+        self.name, self.module, self.keep, self.owner = name, module, keep, owner
+        self.x: Tensor | None = None
+        self.g: Tensor | None = None
+
+    def forward_hook(self, _: nn.Module, inputs: tuple[Tensor, ...], y: Tensor) -> None:
+        if not y.requires_grad:
+            return
+        # A forward pass inside a backward pass is a recomputation.
+        if torch._C._current_graph_task_id() != -1:
+            self.x = self.owner.of(self.module, inputs[0], y.dtype)
+            self.emit()
+            return
+        if self.name in self.owner.seen:
+            raise AssayError(
+                f"layer {self.name} runs more than once in a forward pass, which is "
+                "not supported; leave it out with --modules"
+            )
+        self.owner.seen.add(self.name)
+        self.g = None
+        kept = self.owner.of(self.module, inputs[0], y.dtype) if self.keep else None
+        self.x = kept
+        y.register_hook(self.backward_hook)  # type: ignore[no-untyped-call]
+
+    def backward_hook(self, g: Tensor) -> None:
+        self.g = g.detach() if g.dim() == 3 else g.detach().unsqueeze(1)
+        self.emit()
+
+    def emit(self) -> None:
+        if self.x is not None and self.g is not None:
+            x, g = self.x, self.g
+            self.x = self.g = None
+            self.owner.sink(self.name, x, g)
+
+
+class _Inputs:
+    """What the taps of one pass share, so that a common input is one tensor."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.sink = sink
+        self.seen: set[str] = set()
+        self.last: tuple[Tensor, torch.dtype, bool, Tensor] | None = None
+
+    def start(self) -> None:
+        self.seen.clear()
+        self.last = None
+
+    def of(self, module: nn.Module, given: Tensor, dtype: torch.dtype) -> Tensor:
+        biased = module.bias is not None
+        if self.last is not None:
+            source, kind, ones, x = self.last
+            if source is given and kind == dtype and ones == biased:
+                return x
+        x = given.detach().to(dtype)
+        x = with_bias_column(module, x.unsqueeze(1) if x.dim() == 2 else x)
+        self.last = (given, dtype, biased, x)
+        return x
+
+
+def transformer_blocks(model: nn.Module) -> list[nn.Module]:
+    """The repeated blocks of a model: entries of its longest module lists.
+
+    Raises:
+        AssayError: The model has no list of blocks.
+    """
+    blocks: list[nn.Module] = []
+    inside: tuple[str, ...] = ()
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and not name.startswith(inside):
+            blocks += module
+            inside += (name + ".",)
+    if not blocks:
+        raise AssayError("gradient checkpointing: the model has no list of blocks")
+    return blocks
+
+
+@contextmanager
+def checkpointed(model: nn.Module) -> Iterator[None]:
+    """Recompute every block's activations in the backward pass instead of holding them.
+
+    Transformers' own switch works in training mode only, which would turn dropout on.
+    """
+    blocks = transformer_blocks(model)
+    try:
+        for block in blocks:
+            # An instance attribute hides the class's method and is deleted after.
+            block.forward = partial(  # type: ignore[method-assign, assignment]
+                checkpoint, block.forward, use_reentrant=False
+            )
+        # Stopping early would skip layers whose inputs nothing but the taps need.
+        with set_checkpoint_early_stop(False):
+            yield
+    finally:
+        for block in blocks:
+            vars(block).pop("forward", None)
+
+
 @contextmanager
 def capture(
-    model: nn.Module, modules: dict[str, nn.Module], sink: Sink
+    model: nn.Module,
+    modules: dict[str, nn.Module],
+    sink: Sink,
+    *,
+    checkpointing: bool = False,
 ) -> Iterator[Callable[[], None]]:
     """Call ``sink(name, x, g)`` for every tracked layer during ``backward``.
 
     Parameters are frozen meanwhile, so the backward pass computes activation
     gradients alone: what the sink does with ``x`` and ``g`` replaces the weight
-    gradients rather than adding to them.
+    gradients rather than adding to them. Layers given the same input (queries, keys
+    and values, say) get the same tensor ``x``, which a sink can tell by ``is``.
 
     Args:
         model: The model; put in evaluation mode by the caller.
         modules: Tracked layers.
         sink: Receives the layer's name, input ``(B, T, in)`` (with a ones column
             for the bias) and output gradient ``(B, T, out)``.
+        checkpointing: Hold the activations of one transformer block at a time, for
+            one more forward pass.
 
     Yields:
         A function to call before every forward pass.
@@ -111,46 +241,29 @@ def capture(
             to be summed before being squared.
     """
     handles = []
-    seen: set[str] = set()
+    inputs = _Inputs(sink)
     trainable = [p for p in model.parameters() if p.requires_grad]
     for parameter in trainable:
         parameter.requires_grad_(False)
 
-    def watch(name: str, module: nn.Module) -> Callable[..., None]:
-        def forward_hook(_: nn.Module, inputs: tuple[Tensor, ...], y: Tensor) -> None:
-            if not y.requires_grad:
-                return
-            if name in seen:
-                raise AssayError(
-                    f"layer {name} runs more than once in a forward pass, which is not "
-                    "supported; leave it out with --modules"
-                )
-            seen.add(name)
-            x = inputs[0].detach().to(y.dtype)
-            if x.dim() == 2:
-                x = x.unsqueeze(1)
-            x = with_bias_column(module, x)
-
-            def backward_hook(g: Tensor) -> None:
-                sink(name, x, g.detach() if g.dim() == 3 else g.detach().unsqueeze(1))
-
-            y.register_hook(backward_hook)  # type: ignore[no-untyped-call]
-
-        return forward_hook
-
-    def needs_grad(_: nn.Module, inputs: object, y: Tensor) -> None:
+    def needs_grad(_: nn.Module, __: object, y: Tensor) -> None:
         if not y.requires_grad and torch.is_grad_enabled():
             y.requires_grad_(True)
 
-    try:
-        for name, module in modules.items():
-            handles.append(module.register_forward_hook(watch(name, module)))
-        for module in model.modules():
-            if isinstance(module, nn.Embedding):
-                handles.append(module.register_forward_hook(needs_grad))
-        yield seen.clear
-    finally:
-        for handle in handles:
-            handle.remove()
-        for parameter in trainable:
-            parameter.requires_grad_(True)
+    with checkpointed(model) if checkpointing else nullcontext():
+        inner: set[nn.Module] = set()
+        if checkpointing:
+            inner = {m for block in transformer_blocks(model) for m in block.modules()}
+        try:
+            for name, module in modules.items():
+                tap = _Tap(name, module, module not in inner, inputs)
+                handles.append(module.register_forward_hook(tap.forward_hook))
+            for module in model.modules():
+                if isinstance(module, nn.Embedding):
+                    handles.append(module.register_forward_hook(needs_grad))
+            yield inputs.start
+        finally:
+            for handle in handles:
+                handle.remove()
+            for parameter in trainable:
+                parameter.requires_grad_(True)

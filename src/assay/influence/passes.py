@@ -24,11 +24,19 @@ class PassSettings:
         token_budget: Padded tokens in a batch.
         max_batch: Rows in a batch.
         bf16: Run the model under bfloat16 autocast; sums stay in float32.
+        checkpointing: Recompute activations block by block to save memory.
     """
 
     token_budget: int = 2048
     max_batch: int = 32
     bf16: bool = False
+    checkpointing: bool = False
+
+    def batches(self, rows: Sequence[EncodedExample]) -> list[list[int]]:
+        """Split rows into batches of similar length, by position; longest first."""
+        return token_batches(
+            rows, token_budget=self.token_budget, batch_size=self.max_batch
+        )
 
 
 @contextmanager
@@ -73,6 +81,7 @@ def backward_pass(
     sink: Callable[[Sequence[int], Batch], Sink],
     settings: PassSettings,
     *,
+    batches: Sequence[Sequence[int]] | None = None,
     done: Callable[[Sequence[int], LossOutput], None] | None = None,
     sample_seed: int | None = None,
     progress: Progress | None = None,
@@ -86,28 +95,35 @@ def backward_pass(
         sink: Given the positions in ``rows`` and the batch, returns the sink for
             that batch.
         settings: Batching and precision.
+        batches: Positions of the rows of each batch; all rows by default.
         done: Called after each batch with the positions and their losses.
         sample_seed: Draw labels from the model with this seed instead of using the
             data's.
         progress: Called with rows done and rows in all.
     """
-    generator = None
-    if sample_seed is not None:
-        generator = torch.Generator().manual_seed(sample_seed)
+    if batches is None:
+        batches = settings.batches(rows)
+    total = sum(map(len, batches))
     finished = 0
     current: list[Sink] = []
     with (
         evaluating(lm.model),
-        capture(lm.model, modules, lambda *a: current[0](*a)) as start,
+        capture(
+            lm.model,
+            modules,
+            lambda *a: current[0](*a),
+            checkpointing=settings.checkpointing,
+        ) as start,
         torch.enable_grad(),
     ):
-        for positions in token_batches(
-            rows, token_budget=settings.token_budget, batch_size=settings.max_batch
-        ):
+        for positions in batches:
             batch = collate([rows[i] for i in positions], lm)
             start()
             with autocast(lm.model, settings.bf16):
-                if generator is not None:
+                if sample_seed is not None:
+                    # Seeded by batch, so that which process runs it does not matter.
+                    generator = torch.Generator()
+                    generator.manual_seed(1_000_003 * sample_seed + positions[0])
                     batch.labels = sampled_labels(lm, batch, generator)
                 output = response_losses(lm.model, batch, lm.is_encoder_decoder)
             current[:] = [sink(positions, batch)]
@@ -116,4 +132,4 @@ def backward_pass(
                 done(positions, output)
             finished += len(positions)
             if progress is not None:
-                progress(finished, len(rows))
+                progress(finished, total)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,16 +11,27 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from assay.errors import AssayError
-from assay.influence.ekfac import example_gradients, precondition
+from assay.influence.contract import LowRank, contract, low_rank
+from assay.influence.ekfac import (
+    LayerFactors,
+    example_gradients,
+    absolute_damping,
+    precondition,
+    rotate,
+    rotates_tokens,
+)
 from assay.influence.factors import Factors
 from assay.influence.modules import Sink, weight_shape
 from assay.influence.passes import PassSettings, backward_pass
+from assay.influence.sharding import ALONE, Shard
+from assay.influence.store import MemoryStore, RowStore
 from assay.models.encode import Batch, EncodedExample
 from assay.models.load import LanguageModel
 from assay.models.log_probs import Progress
 from assay.models.loss import LossOutput
 
 Queries = dict[str, Tensor]
+LowRankQueries = dict[str, LowRank]
 
 
 @dataclass
@@ -48,6 +59,7 @@ def query_gradients(
     settings: PassSettings,
     *,
     per_query: bool = False,
+    shard: Shard = ALONE,
     progress: Progress | None = None,
 ) -> Queries:
     """Gradients of the query sets' losses, stacked over queries.
@@ -58,6 +70,7 @@ def query_gradients(
         modules: Tracked layers.
         settings: Batching and precision.
         per_query: Keep every query apart; otherwise each set is averaged.
+        shard: This process's share of the queries.
         progress: Called with queries done and queries in all.
 
     Returns:
@@ -101,9 +114,98 @@ def query_gradients(
             if progress is not None:
                 progress(start + done, total)
 
-        backward_pass(lm, rows, modules, sink_for, settings, progress=advance)
+        mine = shard.mine(settings.batches(rows))
+        backward_pass(
+            lm, rows, modules, sink_for, settings, batches=mine, progress=advance
+        )
         offset += len(rows)
+    for total_gradient in gradients.values():
+        shard.sum(total_gradient)
     return gradients
+
+
+def low_rank_queries(
+    lm: LanguageModel,
+    query_sets: Mapping[str, Sequence[EncodedExample]],
+    modules: dict[str, nn.Module],
+    factors: Factors,
+    settings: PassSettings,
+    *,
+    rank: int = 8,
+    damping: float = 0.1,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> tuple[LowRankQueries, NDArray[np.float32]]:
+    """Precondition every query's own gradient and keep it in rank r.
+
+    The gradient of a query is formed, divided by the damped eigenvalues and cut to
+    rank r in the eigenbasis, one layer of one batch at a time; only the factors are
+    rotated back. So hundreds of queries take ``K · r · (out + in)`` numbers a layer
+    and never ``K · out · in`` (Grosse et al. 2023, section 3.2.2).
+
+    Args:
+        lm: Model and tokenizer.
+        query_sets: Name to encoded queries.
+        modules: Tracked layers.
+        factors: Their curvature.
+        settings: Batching and precision.
+        rank: r.
+        damping: Damping relative to a layer's mean eigenvalue.
+        seed: Seed of the range finder's test matrices.
+        progress: Called with queries done and queries in all.
+
+    Returns:
+        Layer name to the factors of all queries in the order of the sets, and what
+        was lost: each query's error norm relative to the norm of its preconditioned
+        gradient, ``(K,)``.
+
+    Raises:
+        AssayError: A query set is empty.
+    """
+    for name, queries in query_sets.items():
+        if not queries:
+            raise AssayError(f"query set {name!r} is empty: no test input to score on")
+    rows = [row for queries in query_sets.values() for row in queries]
+    device = next(lm.model.parameters()).device
+    found: LowRankQueries = {}
+    norms = torch.zeros(2, len(rows), dtype=torch.float64)
+    for name, module in modules.items():
+        out, inner = weight_shape(module)
+        kept = min(rank, out, inner)
+        found[name] = LowRank(
+            torch.zeros(len(rows), out, kept, device=device),
+            torch.zeros(len(rows), inner, kept, device=device),
+        )
+
+    def sink_for(positions: Sequence[int], _: Batch) -> Sink:
+        places = list(positions)
+
+        def sink(name: str, x: Tensor, g: Tensor) -> None:
+            layer = factors[name]
+            gradients = scaled_gradients(x.float(), g.float(), layer, damping)
+            generator = torch.Generator().manual_seed(seed)
+            cut = low_rank(gradients, rank, generator)
+            norms[0, places] += gradients.square().sum((1, 2)).double().cpu()
+            norms[1, places] += cut.right.square().sum((1, 2)).double().cpu()
+            found[name].left[places] = layer.basis_out @ cut.left
+            found[name].right[places] = layer.basis_in @ cut.right
+
+        return sink
+
+    backward_pass(lm, rows, modules, sink_for, settings, progress=progress)
+    lost = (norms[0] - norms[1]).clamp_min(0) / norms[0].clamp_min(1e-300)
+    return found, lost.sqrt().float().numpy()
+
+
+def scaled_gradients(
+    x: Tensor, g: Tensor, layer: LayerFactors, damping: float
+) -> Tensor:
+    """Per-example gradients in the eigenbasis, divided by the damped eigenvalues."""
+    if rotates_tokens(x.shape[1], g.shape[2], x.shape[2]):
+        gradients = example_gradients(x @ layer.basis_in, g @ layer.basis_out)
+    else:
+        gradients = rotate(example_gradients(x, g), layer)
+    return gradients / (layer.eigenvalues + absolute_damping(layer, damping))
 
 
 def precondition_queries(
@@ -137,89 +239,114 @@ def projections(
     return drawn
 
 
+def evidence_columns(
+    lm: LanguageModel, modules: dict[str, nn.Module], queries: int, rank: int
+) -> dict[str, int]:
+    """Columns that `score_rows` fills for a row, by array."""
+    head = lm.model.get_output_embeddings().weight
+    return {
+        "scores": queries,
+        "losses": 1,
+        "hidden": int(head.shape[1]),
+        "features": len(modules) * rank * rank,
+    }
+
+
 def score_rows(
     lm: LanguageModel,
     rows: Sequence[EncodedExample],
     modules: dict[str, nn.Module],
-    queries: Queries,
+    queries: Mapping[str, Tensor | LowRank],
     settings: PassSettings,
     *,
     rank: int = 16,
     seed: int = 0,
+    store: RowStore | None = None,
+    shard: Shard = ALONE,
     progress: Progress | None = None,
-    allocate: Callable[[str, tuple[int, ...]], NDArray[np.float32]] | None = None,
 ) -> RowEvidence:
     """Score rows against all queries in a single forward and backward pass.
 
-    The gradient of a row is formed once per layer, ``(out, in)``, and contracted
-    with all K preconditioned queries; contracting without forming it would cost
-    ``T · out · in`` per query instead of once. Features need no gradient at all:
-    ``R_S^T G R_A = (g R_S)^T (x R_A)``.
+    How a layer's inner products are found is `assay.influence.contract`'s business.
+    Features need no gradient at all: ``R_S^T G R_A = (g R_S)^T (x R_A)``.
 
     Args:
         lm: Model and tokenizer.
         rows: Encoded training examples.
         modules: Tracked layers.
-        queries: Preconditioned query gradients, ``(K, out, in)`` each; may be empty.
+        queries: Preconditioned query gradients, ``(K, out, in)`` or of low rank; may
+            be empty.
         settings: Batching and precision.
         rank: Side of each layer's projected gradient; 0 for no features.
         seed: Seed of the projections.
+        store: Where rows go, and which are there already; memory by default.
+        shard: This process's share of the rows.
         progress: Called with rows done and rows in all.
-        allocate: Makes an array of this name and shape (a memory map, say).
 
     Returns:
-        Scores, features, losses and hidden states in the order of ``rows``.
+        Scores, features, losses and hidden states in the order of ``rows``; on other
+        than the main process without the other processes' rows.
     """
     device = next(lm.model.parameters()).device
-    count = next(iter(queries.values())).shape[0] if queries else 0
-    make = allocate or (lambda _, shape: np.zeros(shape, np.float32))
-    scores = np.zeros((len(rows), count), np.float32)
-    features = make("features", (len(rows), len(modules) * rank * rank))
-    losses = np.zeros(len(rows), np.float32)
-    hidden: list[NDArray[np.float32] | None] = [None] * len(rows)
-    flat = {n: q.flatten(1).T for n, q in queries.items()}
-    sides = (
-        {
-            n: (a.to(device), b.to(device))
-            for n, (a, b) in projections(modules, rank, seed).items()
-        }
-        if rank
-        else {}
-    )
-    column = {n: i * rank * rank for i, n in enumerate(modules)}
-    running: dict[int, Tensor] = {}
+    count = len(next(iter(queries.values()))) if queries else 0
+    columns = evidence_columns(lm, modules, count, rank)
+    store = store or MemoryStore(len(rows), columns)
+    batches = settings.batches(rows)
+    todo = shard.broadcast_object(store.todo(batches) if shard.is_main else None)
+    held = dict(queries)
+    sides = projections(modules, rank, seed) if rank else {}
+    place = {n: i * rank * rank for i, n in enumerate(modules)}
+    scores = torch.empty(0)
+    features = torch.empty(0)
 
     def sink_for(positions: Sequence[int], _: Batch) -> Sink:
-        places = list(positions)
-        running.clear()
-        running[0] = torch.zeros(len(places), count, device=device)
+        nonlocal scores, features
+        scores = torch.zeros(count, len(positions), device=device)
+        features = torch.zeros(len(positions), columns["features"], device=device)
 
         def sink(name: str, x: Tensor, g: Tensor) -> None:
             if count:
-                gradients = example_gradients(x, g).flatten(1).float()
-                running[0] += gradients @ flat[name]
+                # Converted once; the layer keeps its precision from batch to batch.
+                held[name] = held[name].to(x.dtype)
+                scores.add_(contract(x, g, held[name]))
             if rank:
-                side_in, side_out = sides[name]
-                small = example_gradients(
-                    x @ side_in.to(x.dtype), g @ side_out.to(g.dtype)
-                )
-                first = column[name]
-                features[places, first : first + rank * rank] = (
-                    small.flatten(1).float().cpu().numpy()
-                )
+                side_in, side_out = sides[name] = tuple(s.to(x) for s in sides[name])
+                small = example_gradients(x @ side_in, g @ side_out)
+                first = place[name]
+                features[:, first : first + rank * rank] = small.flatten(1)
 
         return sink
 
-    def finish(positions: Sequence[int], output: LossOutput) -> None:
-        places = list(positions)
-        scores[places] = running[0].cpu().numpy()
-        mean = output.loss.detach() / output.tokens.clamp_min(1)
-        losses[places] = mean.float().cpu().numpy()
-        for place, state in zip(
-            places, output.hidden.detach().float().cpu().numpy(), strict=True
-        ):
-            hidden[place] = state
+    finished = 0
 
-    backward_pass(lm, rows, modules, sink_for, settings, done=finish, progress=progress)
-    states = [state for state in hidden if state is not None]
-    return RowEvidence(scores, features, losses, np.stack(states))
+    def deliver(packed: Tensor | None) -> None:
+        """Hand a round of batches, one a process, to the store."""
+        nonlocal finished
+        for found in shard.gather_rows(packed, sum(columns.values())):
+            batch = todo[finished]
+            store.write(batch, batches[batch], found.numpy())
+            finished += 1
+
+    def finish(_: Sequence[int], output: LossOutput) -> None:
+        mean = output.loss.detach() / output.tokens.clamp_min(1)
+        parts = (scores.T, mean[:, None], output.hidden.detach(), features)
+        deliver(torch.cat([p.float() for p in parts], 1).cpu())
+
+    mine = shard.mine([batches[i] for i in todo])
+    backward_pass(
+        lm,
+        rows,
+        modules,
+        sink_for,
+        settings,
+        batches=mine,
+        done=finish,
+        progress=progress,
+    )
+    # The last round may have fewer batches than there are processes.
+    for _ in range(-(-len(todo) // shard.size) - len(mine)):
+        deliver(None)
+    arrays = store.arrays
+    return RowEvidence(
+        arrays["scores"], arrays["features"], arrays["losses"][:, 0], arrays["hidden"]
+    )
