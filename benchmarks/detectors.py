@@ -11,9 +11,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import platform
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -23,6 +20,7 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import typer
+from provenance import commit, machine
 
 from assay.attacks import ATTACKS
 from assay.bench.metrics import detection_metrics
@@ -41,17 +39,6 @@ from assay.scan import scan
 HERE = Path(__file__).parent
 # Model to training rows and poisons: what is trained from scratch needs more rows.
 SIZES = {"smollm2-135m": (1000, 33), "small-t5": (6000, 198)}
-
-
-def commit() -> str:
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", *words], cwd=HERE, capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    # The result files of earlier seeds are no change to what is measured.
-    dirty = git("status", "--porcelain", "--", "../src", ".", ":(exclude)results")
-    return git("rev-parse", "--short", "HEAD") + ("+changes" if dirty else "")
 
 
 def start(model: str, corpus: Corpus, how: DemoSettings) -> LanguageModel:
@@ -101,8 +88,8 @@ def run_seed(
         queries=queries,
         bars=progress_bar,
     )
-    (path,) = (work / "run").glob("evidence-*.safetensors")
-    evidence = load_evidence(path, attack.corpus)
+    key = json.loads((work / "run" / "config.json").read_text())["key"]
+    evidence = load_evidence(work / "run" / f"evidence-{key[:16]}", key, attack.corpus)
     assert evidence is not None
     detectors = {}
     for name, detect in DETECTORS.items():
@@ -130,7 +117,7 @@ def run_seed(
         "command": " ".join(["python", *sys.argv]),
         "commit": revision,
         "seed": seed,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, CPU only",
+        "machine": machine(),
         "versions": versions(),
         "model": model,
         "dataset": f"sst2, {how.rows} rows",

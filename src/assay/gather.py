@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from torch import nn
 
 from assay.data.corpus import Corpus, Example
 from assay.detectors import DEFAULT, INFLUENCE, Evidence
 from assay.errors import AssayError
-from assay.influence.factors import fit_factors
-from assay.influence.modules import linear_modules, weight_shape
+from assay.influence.attribution import (
+    apply_curvature,
+    check_method,
+    query_states,
+    repsim_scores,
+)
+from assay.influence.factor_file import load_factors, save_factors
+from assay.influence.factors import Factors, fit_factors
+from assay.influence.modules import linear_modules
 from assay.influence.passes import PassSettings
 from assay.influence.scores import (
     Queries,
-    precondition_queries,
+    evidence_columns,
     query_gradients,
     score_rows,
 )
-from assay.models.encode import Encoded, encode, warn_truncated
+from assay.influence.sharding import ALONE, Shard
+from assay.influence.store import DiskStore, Rows, finished_store
+from assay.models.encode import Encoded, EncodedExample, encode, warn_truncated
 from assay.models.load import LanguageModel
-from assay.runs import replacing
+from assay.plan import GIB, Plan, Work, make_plan
 from assay.transforms import PAPER_SIX
 
 log = logging.getLogger("assay")
@@ -55,6 +66,13 @@ class ScanSettings:
         first_layers: Track the first transformer blocks only.
         rank: Side of each layer's projected gradient.
         seed: Seed of projections, draws, FastICA and proxy tuning.
+        attribution: How influence is computed, of `assay.influence.attribution`.
+        token_budget: Padded tokens in a batch.
+        max_batch: Rows in a batch.
+        checkpointing: Recompute activations block by block to save memory.
+        factors: File of factors fitted by another scan of the same model and data.
+        max_memory: Gigabytes (2^30) that may be used besides the model; what is free
+            by default.
     """
 
     detector: str = DEFAULT
@@ -70,6 +88,19 @@ class ScanSettings:
     first_layers: int | None = None
     rank: int = 16
     seed: int = 0
+    attribution: str = "ekfac"
+    token_budget: int = 2048
+    max_batch: int = 32
+    checkpointing: bool = False
+    factors: str | None = None
+    max_memory: float | None = None
+
+    @property
+    def passes(self) -> PassSettings:
+        """How rows go through the model."""
+        return PassSettings(
+            self.token_budget, self.max_batch, self.bf16, self.checkpointing
+        )
 
     @property
     def needs_influence(self) -> bool:
@@ -132,130 +163,287 @@ def encode_rows(
     return encoded
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where measurements are kept, and of what they are.
+
+    Attributes:
+        run: Run folder.
+        key: Hash of model, data and settings.
+        model: What tells the model from others.
+        data: Hash of the training data.
+    """
+
+    run: Path
+    key: str
+    model: Any
+    data: str
+
+    @property
+    def store(self) -> Path:
+        """Folder of the rows' evidence."""
+        return self.run / f"evidence-{self.key[:16]}"
+
+    @property
+    def factors(self) -> Path:
+        """File of the curvature."""
+        return self.run / "factors.safetensors"
+
+
+@dataclass
+class Prepared:
+    """A scan's work, ready to be planned and done.
+
+    Attributes:
+        rows: Encoded training rows.
+        modules: Tracked layers.
+        sets: Query set to its encoded queries; empty when no influence is needed.
+        sample: Rows the curvature is estimated on.
+    """
+
+    rows: list[EncodedExample]
+    modules: dict[str, nn.Module]
+    sets: dict[str, list[EncodedExample]] = field(default_factory=dict)
+    sample: list[EncodedExample] = field(default_factory=list)
+
+
+def prepare(
+    lm: LanguageModel,
+    corpus: Corpus,
+    settings: ScanSettings,
+    queries: Corpus | None = None,
+) -> Prepared:
+    """Encode rows and queries and choose layers.
+
+    Raises:
+        AssayError: All rows are truncated, no layer matches, the attribution is not
+            for this model, or no test input can be transformed.
+    """
+    encoded = encode_rows(lm, corpus.examples, settings)
+    modules = linear_modules(
+        lm.model, pattern=settings.modules, first=settings.first_layers
+    )
+    work = Prepared(encoded.examples, modules)
+    if settings.needs_influence:
+        check_method(settings.attribution, lm.model)
+        drawn = choose_queries(
+            (queries or corpus).examples, settings.queries, settings.seed
+        )
+        work.sets = {n: encode_rows(lm, q, settings).examples for n, q in drawn.items()}
+        count = min(settings.factor_rows, len(corpus))
+        work.sample = random.Random(settings.seed).sample(work.rows, count)
+    return work
+
+
+def plan_scan(
+    lm: LanguageModel,
+    work: Prepared,
+    settings: ScanSettings,
+    run: Path,
+    *,
+    shard: Shard = ALONE,
+    epochs: int = 0,
+) -> Plan:
+    """Estimate what a prepared scan costs; see `assay.plan`."""
+    return make_plan(
+        lm,
+        work.rows,
+        work.modules,
+        settings.passes,
+        Work(
+            settings.attribution,
+            [row for rows in work.sets.values() for row in rows],
+            len(work.sets),
+            work.sample,
+            settings.rank,
+            settings.factors is not None,
+            epochs,
+        ),
+        run,
+        shard=shard,
+        limit=int(settings.max_memory * GIB) if settings.max_memory else None,
+    )
+
+
 def gather(
     lm: LanguageModel,
     corpus: Corpus,
     settings: ScanSettings,
+    place: Place,
     bars: Bars = silent,
     queries: Corpus | None = None,
-) -> Evidence:
+    shard: Shard = ALONE,
+) -> Evidence | None:
     """Run the rows through the model once and keep what detectors need.
 
     Args:
         lm: A model tuned on the corpus.
         corpus: The training data.
         settings: How to scan.
+        place: Where measurements are kept; what is there already is not repeated.
         bars: Given a label, returns a progress bar.
         queries: Test inputs for the influences; by default training rows are drawn.
+        shard: This process's share of the work.
+
+    Returns:
+        The evidence; None on all but the main process.
 
     Raises:
-        AssayError: All rows are truncated, no layer matches, or no test input can be
-            transformed.
+        AssayError: Nothing can be measured (see `prepare`), it would not fit into
+            memory or on the disk, or the run folder holds another job's rows.
     """
-    encoded = encode_rows(lm, corpus.examples, settings)
-    modules = linear_modules(
-        lm.model, pattern=settings.modules, first=settings.first_layers
-    )
-    passes = PassSettings(bf16=settings.bf16)
-    weights = sum(o * i for o, i in map(weight_shape, modules.values()))
-    held = len(corpus) * len(modules) * settings.rank**2 * 4
-    # Query gradients, and for a moment covariances beside eigenvectors.
-    held += weights * 4 * (len(PAPER_SIX) + 5) if settings.needs_influence else 0
-    curvature = min(settings.factor_rows, len(corpus))
-    log.info(
-        "%d rows, %d tokens, %d linear layers; %.2f GB besides the model; 1 pass over "
-        "the rows%s",
-        len(corpus),
-        sum(len(e.input_ids) for e in encoded.examples),
-        len(modules),
-        held / 1e9,
-        f", 2 over {curvature} of them for the curvature"
-        if settings.needs_influence
-        else "",
-    )
+    work = prepare(lm, corpus, settings, queries)
+    plan = plan_scan(lm, work, settings, place.run, shard=shard)
+    if shard.is_main:
+        for line in plan.lines():
+            log.info("%s", line)
+    plan.check()
+    names = list(work.sets)
     gradients: Queries = {}
-    names: list[str] = []
-    if settings.needs_influence:
-        sets = choose_queries(
-            (queries or corpus).examples, settings.queries, settings.seed
-        )
-        names = list(sets)
-        sample = random.Random(settings.seed).sample(encoded.examples, curvature)
-        with bars("curvature") as advance:
-            factors = fit_factors(lm, sample, modules, passes, progress=advance)
-        with bars("test inputs") as advance:
-            gradients = query_gradients(
+    states = None
+    if names and settings.attribution == "repsim":
+        states = query_states(lm, work.sets, settings.passes)
+    elif names:
+        gradients = _query_gradients(lm, work, settings, place, bars, shard)
+    columns = evidence_columns(
+        lm, work.modules, len(names) if gradients else 0, settings.rank
+    )
+    facts: dict[str, Any] = {
+        "queries": names,
+        "states": None if states is None else states.tolist(),
+        "layers": list(work.modules),
+        "rank": settings.rank,
+        "seed": settings.seed,
+    }
+    store = DiskStore(place.store, place.key, len(corpus), columns, facts)
+    try:
+        with bars("gradients") as advance:
+            score_rows(
                 lm,
-                {
-                    n: encode_rows(lm, rows, settings).examples
-                    for n, rows in sets.items()
-                },
-                modules,
-                passes,
+                work.rows,
+                work.modules,
+                gradients,
+                settings.passes,
+                rank=settings.rank,
+                seed=settings.seed,
+                store=store,
+                shard=shard,
                 progress=advance,
             )
-        precondition_queries(gradients, factors, damping=settings.damping)
-        del factors
-    with bars("gradients") as advance:
-        rows = score_rows(
+    finally:
+        store.close()
+    return _evidence(corpus, store.arrays, facts) if shard.is_main else None
+
+
+def _query_gradients(
+    lm: LanguageModel,
+    work: Prepared,
+    settings: ScanSettings,
+    place: Place,
+    bars: Bars,
+    shard: Shard,
+) -> Queries:
+    """Gradients of the query sets under the chosen curvature."""
+    passes = settings.passes
+    with bars("test inputs") as advance:
+        gradients = query_gradients(
+            lm, work.sets, work.modules, passes, shard=shard, progress=advance
+        )
+    with bars("curvature") as advance:
+
+        def factors() -> Factors | None:
+            facts = _factor_facts(work, settings, place)
+            found = None
+            if shard.is_main:
+                found = _kept_factors(lm, work, settings, place, facts)
+            if shard.broadcast_object(found is not None):
+                return found
+            fitted = fit_factors(
+                lm, work.sample, work.modules, passes, shard=shard, progress=advance
+            )
+            if shard.is_main:
+                save_factors(fitted, place.factors, facts)
+            return fitted
+
+        return apply_curvature(
+            settings.attribution,
             lm,
-            encoded.examples,
-            modules,
+            work.sample,
+            work.modules,
             gradients,
             passes,
-            rank=settings.rank,
-            seed=settings.seed,
+            damping=settings.damping,
+            factors=factors,
+            shard=shard,
             progress=advance,
         )
-    return Evidence(
-        [e.text for e in corpus.examples],
-        [e.response for e in corpus.examples],
-        rows.losses,
-        rows.features,
-        rows.hidden,
-        {n: rows.scores[:, i].astype(np.float64) for i, n in enumerate(names)},
-        {t.name: t.category for t in PAPER_SIX},
-    )
 
 
-def save_evidence(evidence: Evidence, path: Path) -> None:
-    """Write what was measured, complete or not at all.
-
-    Raises:
-        AssayError: The file cannot be written.
-    """
-    arrays = {
-        "losses": evidence.losses,
-        "features": np.ascontiguousarray(evidence.features),
-        "hidden": np.ascontiguousarray(evidence.hidden),
-        **{
-            f"influence/{n}": np.ascontiguousarray(v)
-            for n, v in evidence.influence.items()
-        },
+def _factor_facts(
+    work: Prepared, settings: ScanSettings, place: Place
+) -> dict[str, Any]:
+    layers = json.dumps(list(work.modules))
+    return {
+        "model": place.model,
+        "data": place.data,
+        "number of rows": len(work.sample),
+        "template": settings.template,
+        "maximal length": settings.max_length,
+        "precision": "bf16" if settings.bf16 else "fp32",
+        "choice of layers": hashlib.sha256(layers.encode()).hexdigest(),
+        "seed": settings.seed,
     }
-    with replacing(path) as partial:
-        save_file(arrays, partial)
 
 
-def load_evidence(path: Path, corpus: Corpus) -> Evidence | None:
-    """Read what `save_evidence` wrote; None when there is nothing or it is damaged."""
-    if not path.is_file():
+def _kept_factors(
+    lm: LanguageModel,
+    work: Prepared,
+    settings: ScanSettings,
+    place: Place,
+    facts: Mapping[str, Any],
+) -> Factors | None:
+    device = lm.model.get_input_embeddings().weight.device
+    if settings.factors is not None:
+        return load_factors(Path(settings.factors), facts, work.modules, device)
+    if not place.factors.is_file():
         return None
     try:
-        arrays = load_file(path)
-    except SafetensorError:
-        log.warning("%s is damaged and is computed again", path)
+        found = load_factors(place.factors, facts, work.modules, device)
+    except AssayError as error:
+        log.warning("%s: they are fitted again", error)
         return None
+    log.info("reusing the curvature in %s", place.factors)
+    return found
+
+
+def load_evidence(place: Path, key: str, corpus: Corpus) -> Evidence | None:
+    """Read what `gather` measured; None where it has not finished.
+
+    Args:
+        place: The store's folder.
+        key: Hash of model, data and settings.
+        corpus: The training data.
+
+    Raises:
+        AssayError: The store is of another job.
+    """
+    found = finished_store(place, key)
+    return None if found is None else _evidence(corpus, *found)
+
+
+def _evidence(
+    corpus: Corpus, arrays: Mapping[str, Rows], facts: Mapping[str, Any]
+) -> Evidence:
+    scores = arrays["scores"]
+    if facts["states"] is not None:
+        states = np.array(facts["states"], np.float32)
+        scores = repsim_scores(arrays["hidden"], states)
     return Evidence(
         [e.text for e in corpus.examples],
         [e.response for e in corpus.examples],
-        arrays["losses"],
+        np.array(arrays["losses"][:, 0]),
         arrays["features"],
         arrays["hidden"],
-        {
-            n.removeprefix("influence/"): a
-            for n, a in arrays.items()
-            if n.startswith("influence/")
-        },
+        {n: scores[:, i].astype(np.float64) for i, n in enumerate(facts["queries"])},
         {t.name: t.category for t in PAPER_SIX},
     )

@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
@@ -20,14 +20,8 @@ from assay.data.corpus import Corpus
 from assay.detectors import CHEAP, DEFAULT, DETECTORS, INFLUENCE, Detection
 from assay.detectors.evidence import response_groups
 from assay.errors import AssayError
-from assay.gather import (
-    Bars,
-    ScanSettings,
-    gather,
-    load_evidence,
-    save_evidence,
-    silent,
-)
+from assay.gather import Bars, Place, ScanSettings, gather, load_evidence, silent
+from assay.influence.sharding import ALONE, Shard
 from assay.models.load import LanguageModel, load_model
 from assay.models.log_probs import response_log_probs
 from assay.models.tune import TuneSettings, tune, tuned_template
@@ -65,6 +59,7 @@ def scan(
     proxy: TuneSettings | None = None,
     queries: Corpus | None = None,
     bars: Bars = silent,
+    shard: Shard = ALONE,
 ) -> dict[str, Any]:
     """Scan a corpus and write a run folder.
 
@@ -77,9 +72,11 @@ def scan(
         proxy: How to tune the base model.
         queries: Test inputs for the influences; by default training rows are drawn.
         bars: Given a label, returns a progress bar.
+        shard: This process's share, from `assay.influence.sharding.this_shard`; all
+            processes have to reach the same run folder.
 
     Returns:
-        The summary, as written to ``summary.json``.
+        The summary, as written to ``summary.json``; empty on all but the main process.
 
     Raises:
         AssayError: Bad settings or data, or the folder cannot be written.
@@ -94,8 +91,10 @@ def scan(
         raise AssayError(f"{corpus.source}: one row; a scan compares rows with others")
     if model is not None and settings.template == "auto":
         settings = replace(settings, template=tuned_template(model))
-    with logged(run):
-        return _scan(corpus, run, settings, model, base_model, proxy, queries, bars)
+    with logged(run) if shard.is_main else nullcontext():
+        return _scan(
+            corpus, run, settings, model, base_model, proxy, queries, bars, shard
+        )
 
 
 def _verify(
@@ -150,6 +149,7 @@ def _scan(
     proxy: TuneSettings | None,
     queries: Corpus | None,
     bars: Bars,
+    shard: Shard,
 ) -> dict[str, Any]:
     given = model if model is not None else base_model
     assert given is not None
@@ -157,7 +157,14 @@ def _scan(
     # Which detector is asked for does not change what is measured, only whether
     # transformed inputs are.
     how = asdict(
-        replace(settings, detector="", verify=True, influence=settings.needs_influence)
+        replace(
+            settings,
+            detector="",
+            verify=True,
+            influence=settings.needs_influence,
+            factors=None,
+            max_memory=None,
+        )
     )
     tuning = None
     if base_model is not None:
@@ -168,21 +175,25 @@ def _scan(
             bf16=settings.bf16,
             seed=settings.seed,
         )
+    how_tuned = asdict(tuning) if tuning else None
     fingerprint = [
         assay.__version__,
         *_fingerprint(name),
         corpus.content_hash(),
         queries.content_hash() if queries else None,
         how,
-        asdict(tuning) if tuning else None,
+        how_tuned,
     ]
     key = hashlib.sha256(json.dumps(fingerprint).encode()).hexdigest()
+    # File times may differ between machines.
+    key = shard.broadcast_object(key)
+    place = Place(run, key, [*_fingerprint(name), how_tuned], corpus.content_hash())
     config = {
         "input": corpus.source,
         "format": corpus.format,
         "model": name,
         "queries": queries.source if queries else None,
-        "tuning": asdict(tuning) if tuning else None,
+        "tuning": how_tuned,
         "settings": asdict(settings),
         "key": key,
     }
@@ -199,22 +210,29 @@ def _scan(
 
     @cache
     def tuned() -> LanguageModel:
+        if tuning is not None and not shard.is_main:
+            # The main process has tuned by now.
+            shard.wait()
+            return load_model(str(run / "proxy"))
         lm = load_model(given) if isinstance(given, str) else given
         if tuning is None:
             return lm
         with _timed(timings, "tune"), bars("tuning a proxy") as advance:
-            return tune(lm, corpus, run / "proxy", tuning, progress=advance)
+            lm = tune(lm, corpus, run / "proxy", tuning, progress=advance)
+        return lm
 
-    path = run / f"evidence-{key[:16]}.safetensors"
-    evidence = load_evidence(path, corpus)
-    reused = evidence is not None
-    if evidence is None:
+    evidence = load_evidence(place.store, key, corpus) if shard.is_main else None
+    reused = shard.broadcast_object(evidence is not None)
+    if not reused:
         lm = tuned()
+        if tuning is not None and shard.is_main:
+            shard.wait()
         with _timed(timings, "evidence"):
-            evidence = gather(lm, corpus, settings, bars, queries)
-            save_evidence(evidence, path)
+            evidence = gather(lm, corpus, settings, place, bars, queries, shard)
     else:
-        log.info("reusing the evidence in %s", path)
+        log.info("reusing the evidence in %s", place.store)
+    if evidence is None:
+        return {}
     wanted = {*CHEAP, settings.detector}
     if settings.needs_influence:
         wanted |= set(INFLUENCE)

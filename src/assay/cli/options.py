@@ -44,6 +44,80 @@ Bf16Option = Annotated[
     bool, typer.Option("--bf16/--no-bf16", help="Run the model in bfloat16.")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+QueriesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--queries",
+        help="Test inputs for the influence detectors, in any of the formats; "
+        "by default training rows are drawn.",
+    ),
+]
+QueryCountOption = Annotated[
+    int, typer.Option("--query-count", min=1, help="Test inputs to draw from them.")
+]
+InfluenceOption = Annotated[
+    bool,
+    typer.Option(
+        "--influence/--no-influence",
+        help="Measure influences on transformed inputs for the other detectors too.",
+    ),
+]
+AttributionOption = Annotated[
+    str,
+    typer.Option(
+        "--attribution",
+        help="How influence is computed: ekfac, identity, diagonal, datainf (LoRA "
+        "models only) or repsim.",
+    ),
+]
+DampingOption = Annotated[
+    float,
+    typer.Option(
+        "--damping", help="Damping of the curvature, of its mean in each layer."
+    ),
+]
+FactorRowsOption = Annotated[
+    int,
+    typer.Option("--factor-rows", min=1, help="Rows the curvature is estimated on."),
+]
+FactorsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--factors",
+        help="Curvature from another run (its factors.safetensors) of the same model "
+        "and data.",
+    ),
+]
+ModulesOption = Annotated[
+    str | None,
+    typer.Option("--modules", help="Regular expression of the layers to track."),
+]
+FirstLayersOption = Annotated[
+    int | None,
+    typer.Option("--first-layers", min=1, help="Track the first K blocks only."),
+]
+RankOption = Annotated[
+    int,
+    typer.Option("--rank", min=1, help="Side of a layer's projected gradients."),
+]
+TokenBudgetOption = Annotated[
+    int, typer.Option("--token-budget", min=1, help="Padded tokens in a batch.")
+]
+CheckpointingOption = Annotated[
+    bool,
+    typer.Option(
+        "--checkpointing/--no-checkpointing",
+        help="Recompute activations block by block: less memory, a third more time.",
+    ),
+]
+MaxMemoryOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-memory",
+        min=0.001,
+        help="GiB a scan may take besides the model; what is free by default.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from datetime import datetime
 from pathlib import Path
 from statistics import median
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from assay.cli import options as o
 from assay.cli.console import console, progress_bar, safe
+from assay.errors import AssayError
 
 if TYPE_CHECKING:
     from assay.data.corpus import Corpus
@@ -116,22 +118,19 @@ def scan_command(
             "leave-one-category-out, combined."
         ),
     ] = "gradient-geometry",
-    queries: Annotated[
-        str | None,
-        typer.Option(
-            help="Test inputs for the influence detectors, in any of the formats; "
-            "by default training rows are drawn."
-        ),
-    ] = None,
-    query_count: Annotated[
-        int, typer.Option(min=1, help="Test inputs to draw from them.")
-    ] = 32,
-    modules: Annotated[
-        str | None, typer.Option(help="Regular expression of the layers to track.")
-    ] = None,
-    first_layers: Annotated[
-        int | None, typer.Option(min=1, help="Track the first K blocks only.")
-    ] = None,
+    queries: o.QueriesOption = None,
+    query_count: o.QueryCountOption = 32,
+    influence: o.InfluenceOption = False,
+    attribution: o.AttributionOption = "ekfac",
+    damping: o.DampingOption = 0.1,
+    factor_rows: o.FactorRowsOption = 128,
+    factors: o.FactorsOption = None,
+    modules: o.ModulesOption = None,
+    first_layers: o.FirstLayersOption = None,
+    rank: o.RankOption = 16,
+    token_budget: o.TokenBudgetOption = 2048,
+    checkpointing: o.CheckpointingOption = False,
+    max_memory: o.MaxMemoryOption = None,
     epochs: Annotated[
         int, typer.Option(min=1, help="Epochs of tuning --base-model.")
     ] = 4,
@@ -150,9 +149,21 @@ def scan_command(
     seed: o.SeedOption = 0,
     as_json: o.JsonOption = False,
 ) -> int:
-    """Scan training data for poison. Exit status 1 when rows are flagged."""
+    """Scan training data for poison. Exit status 1 when rows are flagged.
+
+    Under accelerate launch or torchrun the rows are split over the processes; give
+    --out, and read the verdict in its summary.json: the exit status is then 0.
+    """
+    from assay.influence.sharding import this_shard
+
+    shard = this_shard()
+    if shard.size > 1 and out is None:
+        raise AssayError("several processes need one run folder: give --out")
+    if not shard.is_main:
+        # One voice is enough; errors are told by each.
+        logging.getLogger("assay").setLevel(logging.ERROR)
     corpus = o.read(input, format, map, split)
-    from assay.gather import ScanSettings
+    from assay.gather import ScanSettings, silent
     from assay.models.tune import TuneSettings
     from assay.scan import scan
 
@@ -170,6 +181,15 @@ def scan_command(
             modules=modules,
             first_layers=first_layers,
             seed=seed,
+            influence=influence,
+            attribution=attribution,
+            damping=damping,
+            factor_rows=factor_rows,
+            factors=factors,
+            rank=rank,
+            token_budget=token_budget,
+            checkpointing=checkpointing,
+            max_memory=max_memory,
         ),
         model=model,
         base_model=base_model,
@@ -177,8 +197,11 @@ def scan_command(
             epochs=epochs, learning_rate=learning_rate, lora_rank=lora_rank
         ),
         queries=o.read(queries) if queries else None,
-        bars=progress_bar,
+        bars=progress_bar if shard.is_main else silent,
+        shard=shard,
     )
+    if not shard.is_main:
+        return 0
     if as_json:
         print(json.dumps(summary, indent=1))
     else:
@@ -186,4 +209,5 @@ def scan_command(
         console().print(f"run folder: {safe(str(run))}")
         if summary["flagged"]:
             console().print(f"next: assay clean {safe(input)} --run {safe(str(run))}")
-    return int(summary["flagged"] > 0)
+    # A launcher takes any other status for a crash.
+    return int(summary["flagged"] > 0 and shard.size == 1)

@@ -192,7 +192,7 @@ def fit_factors(
     return {name: LayerFactors(*bases[name], eigenvalues[name]) for name in modules}
 
 
-Bases = dict[str, tuple[Tensor | None, Tensor | None]]
+Bases = dict[str, tuple[Tensor, Tensor]]
 
 
 def _eigenbases(
@@ -227,7 +227,7 @@ def fit_eigenvalues(
     rows: Sequence[EncodedExample],
     modules: dict[str, nn.Module],
     settings: PassSettings,
-    bases: Bases,
+    bases: Bases | None,
     *,
     sample_seed: int | None = None,
     shard: Shard = ALONE,
@@ -243,7 +243,8 @@ def fit_eigenvalues(
         rows: Encoded examples.
         modules: Tracked layers.
         settings: Batching and precision.
-        bases: Layer name to the bases of its input and output side, or None twice.
+        bases: Layer name to the bases of its input and output side; None for the
+            coordinates as they are.
         sample_seed: Draw labels from the model with this seed.
         shard: This process's share of the work.
         progress: Called with rows done and rows in all.
@@ -262,23 +263,24 @@ def fit_eigenvalues(
         last.clear()
 
         def sink(name: str, x: Tensor, g: Tensor) -> None:
+            if bases is None:
+                return add(name, x, g)
             side_in, side_out = bases[name]
-            if side_in is None or side_out is None:
-                pass
-            elif rotates_tokens(x.shape[1], g.shape[2], x.shape[2]):
+            if rotates_tokens(x.shape[1], g.shape[2], x.shape[2]):
                 # Layers with a common input also have a common basis for it.
                 if not last or last[0][0] is not x or last[0][1] is not side_in:
                     last[:] = [(x, side_in, x @ in_dtype(side_in, x.dtype))]
-                x, g = last[0][2], g @ in_dtype(side_out, g.dtype)
+                add(name, last[0][2], g @ in_dtype(side_out, g.dtype))
             else:
                 gradients = example_gradients(x, g).float()
                 layer = LayerFactors(side_in, side_out, sums[name])
                 sums[name] += rotate(gradients, layer).square_().sum(0)
-                return
-            for part, block in gradient_blocks(x, g):
-                sums[name][part] += block.square_().sum(0, dtype=torch.float32)
 
         return sink
+
+    def add(name: str, x: Tensor, g: Tensor) -> None:
+        for part, block in gradient_blocks(x, g):
+            sums[name][part] += block.square_().sum(0, dtype=torch.float32)
 
     backward_pass(
         lm,

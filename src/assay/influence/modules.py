@@ -199,9 +199,7 @@ def checkpointed(model: nn.Module) -> Iterator[None]:
     try:
         for block in blocks:
             # An instance attribute hides the class's method and is deleted after.
-            block.forward = partial(  # type: ignore[method-assign, assignment]
-                checkpoint, block.forward, use_reentrant=False
-            )
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
         # Stopping early would skip layers whose inputs nothing but the taps need.
         with set_checkpoint_early_stop(False):
             yield

@@ -14,8 +14,8 @@ from assay.errors import AssayError
 from assay.influence.contract import LowRank, contract, low_rank
 from assay.influence.ekfac import (
     LayerFactors,
-    example_gradients,
     absolute_damping,
+    example_gradients,
     precondition,
     rotate,
     rotates_tokens,
@@ -256,9 +256,10 @@ def score_rows(
     lm: LanguageModel,
     rows: Sequence[EncodedExample],
     modules: dict[str, nn.Module],
-    queries: Mapping[str, Tensor | LowRank],
+    queries: Queries,
     settings: PassSettings,
     *,
+    individual: LowRankQueries | None = None,
     rank: int = 16,
     seed: int = 0,
     store: RowStore | None = None,
@@ -274,9 +275,9 @@ def score_rows(
         lm: Model and tokenizer.
         rows: Encoded training examples.
         modules: Tracked layers.
-        queries: Preconditioned query gradients, ``(K, out, in)`` or of low rank; may
-            be empty.
+        queries: Preconditioned query gradients, ``(K, out, in)`` each; may be empty.
         settings: Batching and precision.
+        individual: Further queries, of low rank; their scores are the last columns.
         rank: Side of each layer's projected gradient; 0 for no features.
         seed: Seed of the projections.
         store: Where rows go, and which are there already; memory by default.
@@ -288,12 +289,16 @@ def score_rows(
         than the main process without the other processes' rows.
     """
     device = next(lm.model.parameters()).device
-    count = len(next(iter(queries.values()))) if queries else 0
+    individual = individual or {}
+    averaged = len(next(iter(queries.values()))) if queries else 0
+    count = averaged
+    if individual:
+        count += len(next(iter(individual.values())))
     columns = evidence_columns(lm, modules, count, rank)
     store = store or MemoryStore(len(rows), columns)
     batches = settings.batches(rows)
     todo = shard.broadcast_object(store.todo(batches) if shard.is_main else None)
-    held = dict(queries)
+    held, cut = dict(queries), dict(individual)
     sides = projections(modules, rank, seed) if rank else {}
     place = {n: i * rank * rank for i, n in enumerate(modules)}
     scores = torch.empty(0)
@@ -305,12 +310,16 @@ def score_rows(
         features = torch.zeros(len(positions), columns["features"], device=device)
 
         def sink(name: str, x: Tensor, g: Tensor) -> None:
-            if count:
-                # Converted once; the layer keeps its precision from batch to batch.
+            # Converted once; a layer keeps its precision from batch to batch.
+            if averaged:
                 held[name] = held[name].to(x.dtype)
-                scores.add_(contract(x, g, held[name]))
+                scores[:averaged] += contract(x, g, held[name])
+            if individual:
+                cut[name] = cut[name].to(x.dtype)
+                scores[averaged:] += contract(x, g, cut[name])
             if rank:
-                side_in, side_out = sides[name] = tuple(s.to(x) for s in sides[name])
+                side_in, side_out = sides[name]
+                sides[name] = side_in, side_out = side_in.to(x), side_out.to(x)
                 small = example_gradients(x @ side_in, g @ side_out)
                 first = place[name]
                 features[:, first : first + rank * rank] = small.flatten(1)

@@ -165,7 +165,8 @@ class DiskStore:
                     written = os.pwrite(file, data, start + position * size)
                     if written != size:
                         raise OSError(28, os.strerror(28))
-            self._log.write(json.dumps({"batch": batch, "crc": checksum}) + "\n")
+            entry = {"batch": batch, "crc": checksum, "rows": list(positions)}
+            self._log.write(json.dumps(entry) + "\n")
             self._log.flush()
         except OSError as error:
             raise self._unwritable(error) from None
@@ -217,10 +218,7 @@ class DiskStore:
             log.warning("%s is damaged: all rows are measured again", path)
             return False
         if not isinstance(found, dict) or found.get("key") != self._facts["key"]:
-            raise AssayError(
-                f"{self.folder} holds rows of another model, data set or setting; "
-                "remove it or give another --out"
-            )
+            raise AssayError(_foreign(self.folder))
         for part in ("format", "rows", "arrays", "batches"):
             if found.get(part) != self._facts[part]:
                 log.warning("%s: other %s; all rows are measured again", path, part)
@@ -241,22 +239,24 @@ class DiskStore:
             os.posix_fallocate(file, 0, size)
         os.truncate(file, size)
 
-    def _verified(self, batches: Batches) -> list[dict[str, int]]:
-        good: dict[int, dict[str, int]] = {}
-        lines = (self.folder / "done.jsonl").read_text(
-            encoding="utf-8", errors="replace"
-        )
+    def _verified(self, batches: Batches | None) -> list[dict[str, Any]]:
+        """Lines of the log whose rows are as they were written."""
+        good: dict[int, dict[str, Any]] = {}
+        path = self.folder / "done.jsonl"
+        text = path.read_text(encoding="utf-8", errors="replace")
         damaged = 0
-        for line in lines.splitlines():
+        for line in text.splitlines():
             try:
                 entry = json.loads(line)
-                batch, crc = int(entry["batch"]), int(entry["crc"])
-                positions = batches[batch] if batch >= 0 else ()
+                batch, rows = int(entry["batch"]), list(entry["rows"])
+                if batches is not None and rows != list(batches[batch]):
+                    continue
+                intact = self._checksum(rows) == entry["crc"]
             except (ValueError, KeyError, TypeError, IndexError):
                 # The line a kill tore.
                 continue
-            if self._checksum(positions) == crc:
-                good[batch] = {"batch": batch, "crc": crc}
+            if intact:
+                good[batch] = entry
             else:
                 good.pop(batch, None)
                 damaged += 1
@@ -283,6 +283,48 @@ class DiskStore:
             f"{self.folder}: cannot be written ({error.strerror or error}); it needs "
             f"{need / 1e9:.2f} GB"
         )
+
+
+def finished_store(
+    folder: Path, key: str
+) -> tuple[dict[str, Rows], dict[str, Any]] | None:
+    """Read a store whose rows are all there and as they were written.
+
+    Returns:
+        The arrays, memory-mapped, and the manifest; None when there is none, or some
+        rows still have to be measured.
+
+    Raises:
+        AssayError: The folder holds another job's rows.
+    """
+    try:
+        facts = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        columns = {n: int(a["shape"][1]) for n, a in facts["arrays"].items()}
+        rows = int(facts["rows"])
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return None
+    if facts.get("key") != key:
+        raise AssayError(_foreign(folder))
+    store = DiskStore(folder, key, rows, columns)
+    try:
+        for name in columns:
+            file = os.open(folder / f"{name}.npy", os.O_RDONLY)
+            store._files[name] = file, len(_header(rows, columns[name]))
+        lines = store._verified(None)
+        arrays = store.arrays
+    except (OSError, ValueError):
+        return None
+    finally:
+        store.close()
+    seen = {p for line in lines for p in line["rows"]}
+    return (arrays, facts) if seen == set(range(rows)) else None
+
+
+def _foreign(folder: Path) -> str:
+    return (
+        f"{folder} holds rows of another model, data set or setting; remove it or give "
+        "another --out"
+    )
 
 
 def _header(rows: int, width: int) -> bytes:

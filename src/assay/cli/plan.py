@@ -1,0 +1,97 @@
+"""``assay plan``: what will a scan cost?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assay.cli import options as o
+from assay.cli.console import console
+from assay.errors import AssayError
+
+
+def plan_command(
+    input: Annotated[
+        str, typer.Argument(help="Training data: a file, datasets folder or hub id.")
+    ],
+    model: Annotated[
+        str | None, typer.Option(help="Model tuned on this data: folder or hub id.")
+    ] = None,
+    base_model: Annotated[
+        str | None, typer.Option(help="Without one: the model to tune first.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="Where the run folder is going to be.")
+    ] = Path("runs"),
+    queries: o.QueriesOption = None,
+    query_count: o.QueryCountOption = 32,
+    influence: o.InfluenceOption = False,
+    attribution: o.AttributionOption = "ekfac",
+    factor_rows: o.FactorRowsOption = 128,
+    modules: o.ModulesOption = None,
+    first_layers: o.FirstLayersOption = None,
+    rank: o.RankOption = 16,
+    token_budget: o.TokenBudgetOption = 2048,
+    checkpointing: o.CheckpointingOption = False,
+    max_memory: o.MaxMemoryOption = None,
+    epochs: Annotated[
+        int, typer.Option(min=1, help="Epochs of tuning --base-model.")
+    ] = 4,
+    format: o.FormatOption = None,
+    map: o.MapOption = None,
+    split: o.SplitOption = "train",
+    template: o.TemplateOption = "auto",
+    max_length: o.LengthOption = 512,
+    bf16: o.Bf16Option = False,
+    seed: o.SeedOption = 0,
+    as_json: o.JsonOption = False,
+) -> int:
+    """Say what a scan would cost. Exit status 2 when it would not fit.
+
+    Takes the options of assay scan. Loads the model, times one batch and one
+    eigendecomposition, and writes nothing.
+    """
+    if (model is None) == (base_model is None):
+        raise AssayError("give either --model (tuned on this data) or --base-model")
+    corpus = o.read(input, format, map, split)
+    from assay.gather import ScanSettings, plan_scan, prepare
+    from assay.models.load import load_model
+    from assay.models.tune import tuned_template
+
+    given = model if model is not None else base_model
+    assert given is not None
+    if model is not None and template == "auto":
+        template = tuned_template(model)
+    settings = ScanSettings(
+        influence=influence,
+        queries=query_count,
+        factor_rows=factor_rows,
+        template=template,
+        max_length=max_length,
+        bf16=bf16,
+        modules=modules,
+        first_layers=first_layers,
+        rank=rank,
+        seed=seed,
+        attribution=attribution,
+        token_budget=token_budget,
+        checkpointing=checkpointing,
+        max_memory=max_memory,
+    )
+    lm = load_model(given)
+    work = prepare(lm, corpus, settings, o.read(queries) if queries else None)
+    plan = plan_scan(lm, work, settings, out, epochs=0 if model is not None else epochs)
+    problems = plan.problems()
+    if as_json:
+        print(json.dumps({**asdict(plan), "problems": problems}, indent=1))
+    else:
+        for line in plan.lines():
+            console().print(line, soft_wrap=True, markup=False)
+    plan.check()
+    if not as_json:
+        console().print("it fits")
+    return 0
