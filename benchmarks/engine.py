@@ -202,7 +202,7 @@ def ratios(dtype: dict[str, Any]) -> dict[str, float]:
     factors = ours["covariances"] + ours["eigenvalues"]
     scoring = ours["query_gradients"] + ours["precondition"] + ours["scores"]
     slope = (ours["scores-k28"] - ours["scores"]) / (28 - SETS)
-    found = {
+    found: dict[str, float] = {
         "score_over_floor": ours["scores"] / base,
         "score_features_over_floor": ours["scores_features"] / base,
         "factors_over_floor": factors / base,
@@ -221,14 +221,18 @@ def ratios(dtype: dict[str, Any]) -> dict[str, float]:
         )
         mine = factors + ours["eigendecompositions"]
         found[f"kronfluence_{name}_over_ours"] = all_calls / scoring
+        passes = theirs["score_parts"]["training_rows"]
+        found[f"kronfluence_{name}_rows_over_ours"] = (
+            sum(passes) / len(passes) * SETS / ours["scores"]
+        )
         if name == "seven":
             found["kronfluence_job_over_ours"] = (all_calls + fitted) / (scoring + mine)
     return {n: round(v, 4) for n, v in found.items()}
 
 
 def main(
-    dtypes: Annotated[list[str], typer.Option()] = ["fp32", "bf16"],  # noqa: B006
-    sides: Annotated[list[str], typer.Option()] = list(SIDES),  # noqa: B008
+    dtypes: Annotated[str, typer.Option(help="Separated by commas.")] = "fp32,bf16",
+    sides: Annotated[str, typer.Option(help="Separated by commas.")] = ",".join(SIDES),
     calls: Annotated[int, typer.Option(help="Score calls of kronfluence to time.")] = 7,
     sst2: Path = HERE.parent.parent / "shared" / "data" / "sst2",
     out: Path = HERE / "results" / "engine.json",
@@ -250,9 +254,9 @@ def main(
         return
     WORK.mkdir(parents=True, exist_ok=True)
     measured: dict[str, dict[str, Any]] = {}
-    for dtype in dtypes:
+    for dtype in dtypes.split(","):
         measured[dtype] = {}
-        for side in sides:
+        for side in sides.split(","):
             path = WORK / f"{side}-{dtype}.json"
             kept = json.loads(path.read_text()) if path.exists() else {}
             if kept.get("commit") != commit():
@@ -263,7 +267,7 @@ def main(
                 )
                 kept = json.loads(path.read_text())
             measured[dtype][side] = kept
-        if {"floor", "ours"} <= set(sides):
+        if {"floor", "ours"} <= set(measured[dtype]):
             measured[dtype]["ratios"] = ratios(measured[dtype])
     write_json(
         out,

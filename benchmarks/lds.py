@@ -1,6 +1,6 @@
 """Do influences foretell what retraining on other rows does? Linear datamodeling score.
 
-    .venv/bin/python benchmarks/lds.py      # a small Llama, 40 retrainings, minutes
+    .venv/bin/python benchmarks/lds.py      # a small Llama, 3 × 40 retrainings, minutes
 
 A model is trained from scratch on SST-2 and again on random halves of its rows. For
 each test input, the change of its loss over the halves is rank-correlated with the sum
@@ -12,7 +12,7 @@ retrainings under ``benchmarks/work/lds`` are reused.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -83,9 +83,10 @@ def lds(predicted: np.ndarray, losses: np.ndarray) -> np.ndarray:
 
 
 def main(
-    rows: int = 1000,
+    rows: int = 300,
     queries: int = 100,
     subsets: Annotated[int, typer.Option(min=30)] = 40,
+    repeats: Annotated[int, typer.Option(help="Retrainings on each half.")] = 3,
     seed: int = 0,
     sst2: Path = HERE.parent.parent / "shared" / "data" / "sst2",
     out: Path = HERE / "results" / "lds.json",
@@ -105,17 +106,24 @@ def main(
     with progress_bar("retraining on halves") as advance:
         for index in range(subsets):
             chosen = np.sort(generator.permutation(rows)[: rows // 2])
-            path = work / f"{index}.json"
-            if not path.exists():
-                # The vocabulary stays that of all rows.
-                start = fresh(train, seed)
-                half = tune(
-                    start, train.select(chosen.tolist()), work / str(index), HOW
-                )
-                write_json(path, test_losses(half, test).tolist())
             members.append(np.isin(np.arange(rows), chosen))
-            losses.append(json.loads(path.read_text()))
-            advance(index + 1, subsets)
+            half = train.select(chosen.tolist())
+            each = []
+            for repeat in range(repeats):
+                path = work / f"{index}-{repeat}.json"
+                if not path.exists():
+                    # The vocabulary stays that of all rows.
+                    retrained = tune(
+                        fresh(train, seed),
+                        half,
+                        work / "model",
+                        replace(HOW, seed=repeat),
+                    )
+                    write_json(path, test_losses(retrained, test).tolist())
+                each.append(json.loads(path.read_text()))
+                advance(index * repeats + repeat + 1, subsets * repeats)
+            # The order of the rows moves a loss too; that is noise here.
+            losses.append(np.mean(each, axis=0))
     inside, after = np.array(members, np.float64), np.array(losses)
     result = {}
     for method, matrix in found.items():
@@ -132,6 +140,7 @@ def main(
             "model": f"Llama of width {WIDTH} and {LAYERS} layers, trained on the rows",
             "dataset": f"sst2, {rows} rows, {queries} test inputs",
             "subsets": subsets,
+            "retrainings_per_subset": repeats,
             "tuning": asdict(HOW),
             "mean_test_loss": round(float(np.mean(test_losses(lm, test))), 4),
             "methods": result,

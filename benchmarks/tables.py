@@ -1,4 +1,4 @@
-"""Write the result files' figures into README.md, between its markers.
+"""Write the result files' figures into README.md and docs, between their markers.
 
 .venv/bin/python benchmarks/tables.py          # rewrite
 .venv/bin/python benchmarks/tables.py --check  # exit status 1 if they differ
@@ -17,7 +17,7 @@ import numpy as np
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 MEASURES = ("auroc", "average_precision", "precision", "recall", "f1")
-BLOCK = re.compile(r"(<!-- results -->\n).*?(<!-- end of results -->)", re.DOTALL)
+ENGINE = HERE.parent / "docs" / "engine.md"
 
 
 def load() -> dict[str, list[dict[str, Any]]]:
@@ -81,18 +81,151 @@ def tables(title: str, results: list[dict[str, Any]]) -> list[str]:
     return [*lines, ""]
 
 
-def rendered(readme: str) -> str:
-    """README with its results replaced by those of the files."""
-    lines = [""]
-    for title, results in load().items():
-        lines += tables(title, results)
-    body = "\n".join(lines) + "\n"
-    return BLOCK.sub(lambda m: m[1] + body + m[2], readme)
+def detectors() -> list[str]:
+    """Markdown of what the detectors find."""
+    return [line for title, found in load().items() for line in tables(title, found)]
+
+
+def read(name: str) -> dict[str, Any] | None:
+    """One result file, if it is there."""
+    path = HERE / "results" / name
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def origin(result: dict[str, Any]) -> str:
+    """Where a result comes from."""
+    return f"`{result['command']}`, commit {result['commit']}; {result['machine']}."
+
+
+def retraining() -> list[str]:
+    """Markdown of the linear datamodeling scores."""
+    result = read("lds.json")
+    if result is None:
+        return ["Not measured yet.", ""]
+    lines = [
+        f"{result['model']}; {result['dataset']}; {result['subsets']} random halves, "
+        f"{result['retrainings_per_subset']} retrainings on each. {origin(result)}",
+        "",
+        "| attribution | linear datamodeling score ± standard error |",
+        "|---|---|",
+    ]
+    for method, line in sorted(result["methods"].items(), key=lambda m: -m[1]["lds"]):
+        lines.append(f"| {method} | {line['lds']:.3f} ± {line['standard_error']:.3f} |")
+    return [*lines, ""]
+
+
+STAGES = {
+    "covariances": "covariances",
+    "eigendecompositions": "eigendecompositions",
+    "eigenvalues": "eigenvalues",
+    "query_gradients": "gradients of 700 queries",
+    "precondition": "preconditioning 7 sets",
+    "scores": "scoring 256 rows, 7 sets",
+    "features": "features",
+    "scores_features": "scores and features together",
+}
+BARS = {
+    "score_over_floor": ("scoring seven sets / floor", "≤ 1.5"),
+    "score_features_over_floor": ("scoring and features / floor", "≤ 1.8"),
+    "factors_over_floor": ("two factor passes / floor", "≤ 4"),
+    "score_slope_per_query_over_floor": ("each further query set / floor", "≤ 0.03"),
+    "score_1024_over_64_rows": ("scoring 1,024 rows / 64 rows", "16 is linear"),
+    "kronfluence_seven_over_ours": ("kronfluence, seven calls / ours", "≥ 5"),
+    "kronfluence_best_over_ours": ("kronfluence, fastest settings / ours", "≥ 2"),
+    "kronfluence_job_over_ours": ("the same with factors / ours", "≥ 2"),
+    "kronfluence_seven_rows_over_ours": ("its seven passes over the rows / ours", ""),
+    "kronfluence_best_rows_over_ours": ("the same, fastest settings", ""),
+}
+
+
+def engine() -> list[str]:
+    """Markdown of the engine benchmark."""
+    result = read("engine.json")
+    if result is None:
+        return ["Not measured yet.", ""]
+    kinds = result["dtype"]
+    rule = "|---" * (len(kinds) + 1) + "|"
+
+    def table(heading: str, rows: dict[str, list[str]]) -> list[str]:
+        top = f"| {heading} | {' | '.join(kinds)} |"
+        return [top, rule, *(f"| {n} | {' | '.join(c)} |" for n, c in rows.items()), ""]
+
+    def seconds(side: str, stage: str) -> list[str]:
+        found = [k.get(side, {}).get("seconds", {}).get(stage) for k in kinds.values()]
+        return ["" if v is None else f"{v:.1f}" for v in found]
+
+    times = {"floor": seconds("floor", f"floor-{result['rows']}")}
+    times |= {f"assay: {n}": seconds("ours", s) for s, n in STAGES.items()}
+    memory = {}
+    for side in ("floor", "ours", "kronfluence", "kronfluence-best"):
+        shown = [k.get(side, {}).get("peak_rss_bytes") for k in kinds.values()]
+        memory[side] = ["" if v is None else f"{v / 2**30:.1f}" for v in shown]
+    for side in ("kronfluence", "kronfluence-best"):
+        for stage in ("covariance", "eigendecomposition", "eigenvalues"):
+            times[f"{side}: {stage}"] = seconds(side, stage)
+        calls = [
+            k.get(side, {}).get("seconds", {}).get("scores") for k in kinds.values()
+        ]
+        times[f"{side}: a score call (of those timed, mean)"] = [
+            f"{np.mean(c):.1f} ({len(c)})" if c else "" for c in calls
+        ]
+    ratios = {
+        f"{name} ({bar})" if bar else name: [
+            f"{k['ratios'][key]:.3g}" if key in k.get("ratios", {}) else ""
+            for k in kinds.values()
+        ]
+        for key, (name, bar) in BARS.items()
+    }
+    lines = [
+        f"{result['model']}, {result['rows']} SST-2 rows, {result['query_sets']} query "
+        f"sets of {result['queries_per_set']}. {origin(result)}",
+        "",
+        *table("ratio (bar)", ratios),
+        *table("seconds", times),
+        *table("peak memory, GiB", memory),
+    ]
+    low = [
+        k["ours"]["low_rank"] for k in kinds.values() if "low_rank" in k.get("ours", {})
+    ]
+    if low:
+        errors = ", ".join(
+            f"{n} {v['relative_error_median']:.2f} (at most "
+            f"{v['relative_error_max']:.2f})"
+            for n, v in zip(kinds, low, strict=False)
+        )
+        lines += [
+            f"{low[0]['queries']} individual queries at rank {low[0]['rank']} lose, of "
+            f"the norm of their preconditioned gradient, in the median: {errors}.",
+            "",
+        ]
+    return lines
+
+
+PAGES = {
+    README: {"results": detectors},
+    ENGINE: {"lds": retraining, "engine": engine},
+}
+
+
+def rendered(page: Path) -> str:
+    """A page with its results replaced by those of the files."""
+    text = page.read_text(encoding="utf-8")
+    for name, render in PAGES[page].items():
+        body = "\n".join(["", *render()]) + "\n"
+        block = re.compile(
+            rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL
+        )
+        text, count = block.subn(lambda m, body=body: m[1] + body + m[2], text)
+        if count != 1:
+            raise ValueError(f"{page}: no markers for {name}")
+    return text
 
 
 if __name__ == "__main__":
-    text = README.read_text(encoding="utf-8")
-    wanted = rendered(text)
-    if "--check" in sys.argv:
-        sys.exit(wanted != text)
-    README.write_text(wanted, encoding="utf-8")
+    stale = False
+    for page in PAGES:
+        wanted = rendered(page)
+        stale |= wanted != page.read_text(encoding="utf-8")
+        if "--check" not in sys.argv:
+            page.write_text(wanted, encoding="utf-8")
+    sys.exit("--check" in sys.argv and stale)

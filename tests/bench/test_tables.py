@@ -18,19 +18,18 @@ tables = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tables)
 
 
-def test_readme_shows_the_result_files() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert tables.BLOCK.search(readme)
-    assert tables.rendered(readme) == readme
+@pytest.mark.parametrize("page", tables.PAGES, ids=lambda p: p.name)
+def test_pages_show_the_result_files(page: Path) -> None:
+    assert tables.rendered(page) == page.read_text(encoding="utf-8")
 
 
 def test_a_changed_figure_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = tables.README.read_text(encoding="utf-8")
     changed = tables.load()
     for results in changed.values():
         results[0]["before"]["accuracy"] += 0.01
     monkeypatch.setattr(tables, "load", lambda: changed)
-    assert tables.rendered(readme) != readme
+    assert tables.rendered(tables.README) != readme
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda p: p.name)
