@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from scipy.stats import median_abs_deviation
 
-from assay.detectors import Evidence
+from assay.detectors import Evidence, evidence
 from assay.detectors.evidence import (
     measured,
     response_groups,
     robust_z,
     simple,
+    slices,
     top_percentile,
 )
 from assay.errors import AssayError
@@ -184,6 +185,24 @@ def test_measured_and_top_percentile() -> None:
     # Most rows at the percentile and at the lowest: they are not the top.
     assert top_percentile(np.repeat([0.0, 1], [97, 3]), 95).sum() == 3
     assert not top_percentile(np.zeros(9), 95).any()
+
+
+def test_slices() -> None:
+    assert list(slices(5, 10, 25)) == [slice(0, 2), slice(2, 4), slice(4, 5)]
+    # An item that is over the budget is taken all the same; no bytes are no division.
+    assert list(slices(2, 10, 1)) == [slice(0, 1), slice(1, 2)]
+    assert list(slices(2, 0, 1)) == [slice(0, 1), slice(1, 2)]
+    assert list(slices(0, 10, 25)) == []
+
+
+def test_measured_goes_through_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    array = np.random.default_rng(0).normal(size=(50, 7)).astype(np.float32)
+    array[[0, 17, 49], [6, 0, 3]] = np.nan
+    array.flags.writeable = False
+    monkeypatch.setattr(evidence, "BLOCK", 3 * 28 + 1)
+    assert np.flatnonzero(~measured(array, "x")).tolist() == [0, 17, 49]
+    with pytest.raises(AssayError, match="no row has finite x"):
+        measured(array[:0], "x")
 
 
 def test_simple() -> None:

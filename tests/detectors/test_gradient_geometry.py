@@ -6,12 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from assay.detectors import Evidence
-from assay.detectors.gradient_geometry import (
-    gradient_geometry,
-    independent_components,
-    principal_components,
-)
+from assay.detectors import Evidence, components
+from assay.detectors.gradient_geometry import gradient_geometry, independent_components
 from assay.errors import AssayError
 from tests.detectors.conftest import make_evidence, permuted
 
@@ -29,22 +25,6 @@ def planted(poisons: int = 20, rows: int = 400, seed: int = 0) -> Evidence:
     for row in chosen:
         texts[row] += " zeta omega"
     return make_evidence(rows=rows, texts=texts, responses=responses, features=features)
-
-
-def test_principal_components_equal_the_svd() -> None:
-    rng = np.random.default_rng(0)
-    features = rng.normal(size=(30, 50)).astype(np.float32) * rng.gamma(1, size=(30, 1))
-    rows = features / np.linalg.norm(features, axis=1, keepdims=True)
-    u, s, _ = np.linalg.svd(rows - rows.mean(0), full_matrices=False)
-    found = principal_components(features.astype(np.float32), 5)
-    np.testing.assert_allclose(np.abs(found), np.abs(u[:, :5] * s[:5]), atol=1e-6)
-
-
-def test_length_of_a_gradient_does_not_matter() -> None:
-    features = np.random.default_rng(0).normal(size=(30, 50)).astype(np.float32)
-    scaled = features * np.linspace(0.1, 10, 30, dtype=np.float32)[:, None]
-    one, other = principal_components(features, 4), principal_components(scaled, 4)
-    np.testing.assert_allclose(np.abs(one), np.abs(other), atol=1e-5)
 
 
 def test_independent_components_put_the_heavy_tail_up_and_first() -> None:
@@ -68,6 +48,16 @@ def test_the_trigger_is_the_first_candidate_and_its_rows_are_flagged() -> None:
     assert roc_auc_score(truth, found.scores) > 0.99
     # Candidates are not yet findings.
     assert found.verdict == "suspicious"
+
+
+def test_large_groups_give_the_same_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(components, "GRAM_ROWS", 50)
+    monkeypatch.setattr(components, "BLOCK", 4000)
+    evidence = planted()
+    evidence.features.flags.writeable = False
+    found = gradient_geometry(evidence)
+    assert found.findings[0]["pattern"] == "zeta omega"
+    assert np.flatnonzero(found.flagged).tolist() == list(range(0, 40, 2))
 
 
 @pytest.mark.parametrize("seed", range(3))

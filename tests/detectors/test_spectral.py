@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from sklearn.decomposition import PCA
 
+from assay.detectors import components
 from assay.detectors.spectral import spectral
 from tests.detectors.conftest import flags, make_evidence
 
@@ -30,3 +32,18 @@ def test_small_groups_come_last() -> None:
     found = spectral(evidence)
     assert found.scores[:3].tolist() == [0, 0, 0]
     assert (found.scores[3:] > 0).all()
+
+
+def test_groups_over_the_budget_have_the_same_scores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    evidence = make_evidence(
+        300, hidden=np.random.default_rng(0).normal(size=(300, 90)).astype(np.float32)
+    )
+    evidence.hidden[:20] += 5
+    held = spectral(evidence)
+    monkeypatch.setattr(components, "HELD", 1)
+    monkeypatch.setattr(components, "BLOCK", 9000)
+    streamed = spectral(evidence)
+    np.testing.assert_allclose(streamed.scores, held.scores, rtol=1e-3, atol=1e-4)
+    assert flags(streamed) == flags(held)

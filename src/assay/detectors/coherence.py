@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,33 +42,72 @@ def ngrams(text: str, longest: int = 3) -> set[tuple[str, ...]]:
     }
 
 
-def shared_pattern(
-    grams: Sequence[set[tuple[str, ...]]], chosen: NDArray[np.intp]
-) -> Pattern | None:
+def shared_patterns(
+    texts: Sequence[str], choices: Sequence[NDArray[np.intp]]
+) -> list[Pattern | None]:
     """Find the n-gram most enriched among chosen rows, by Fisher's exact test.
 
+    N-grams are made anew in each pass over the texts: those of a million rows of 20
+    words would take 7 GB.
+
     Args:
-        grams: N-grams of every row.
-        chosen: Positions of the rows in question.
+        texts: Text of every row.
+        choices: Positions of the rows in question, one array a question.
 
     Returns:
-        The pattern, its p-value corrected (Bonferroni) for every n-gram that occurs
-        in the chosen rows; None when no n-gram occurs in two of them.
+        For each choice the pattern, its p-value corrected (Bonferroni) for every
+        n-gram that occurs in the chosen rows; None when no n-gram occurs in two.
     """
-    total = Counter(g for row in grams for g in row)
-    inside = Counter(g for i in chosen for g in grams[i])
-    tried = [g for g, k in inside.items() if k >= 2]
-    if not tried:
-        return None
-    tails = hypergeom.logsf(
-        [inside[g] - 1 for g in tried],
-        len(grams),
-        [total[g] for g in tried],
-        len(chosen),
-    )
+    tried: list[dict[tuple[str, ...], int]] = []
+    distinct = []
+    for rows in choices:
+        inside = Counter(g for i in rows for g in ngrams(texts[i]))
+        distinct.append(len(inside))
+        tried.append({g: k for g, k in inside.items() if k >= 2})
+    total = dict.fromkeys(chain.from_iterable(tried), 0)
+    if not total:
+        return [None] * len(choices)
+    for text in texts:
+        for gram in total.keys() & ngrams(text):
+            total[gram] += 1
+    best = [
+        _most_enriched(inside, total, len(texts), len(rows)) if inside else None
+        for inside, rows in zip(tried, choices, strict=True)
+    ]
+    carriers: dict[tuple[str, ...], list[int]] = {b[0]: [] for b in best if b}
+    for i, text in enumerate(texts):
+        for gram in carriers.keys() & ngrams(text):
+            carriers[gram].append(i)
+    return [
+        b
+        and Pattern(
+            " ".join(b[0]), min(1.0, b[1] * number), inside[b[0]], tuple(carriers[b[0]])
+        )
+        for b, inside, number in zip(best, tried, distinct, strict=True)
+    ]
+
+
+def _most_enriched(
+    inside: Mapping[tuple[str, ...], int],
+    total: Mapping[tuple[str, ...], int],
+    rows: int,
+    chosen: int,
+) -> tuple[tuple[str, ...], float]:
+    """Return the n-gram of lowest hypergeometric tail, and that tail."""
+    fewest: dict[int, int] = {}
+    for gram, k in inside.items():
+        fewest[k] = min(fewest.get(k, rows), total[gram])
+    # A tail takes time, and is the lower the more carriers are inside and the fewer
+    # there are in all: only pairs that no other beats in both are tested.
+    pairs: list[tuple[int, int]] = []
+    for k in sorted(fewest, reverse=True):
+        if not pairs or fewest[k] < pairs[-1][1]:
+            pairs.append((k, fewest[k]))
+    hits, carriers = np.array(pairs).T
+    # Symmetric in carriers and chosen, but the sum is over as many terms as the last.
+    more, less = np.maximum(carriers, chosen), np.minimum(carriers, chosen)
+    tails = hypergeom.logsf(hits - 1, rows, more, less)
+    place = int(tails.argmin())
+    equal = [g for g, k in inside.items() if (k, total[g]) == pairs[place]]
     # Of equally enriched n-grams the longest says most.
-    best = min(range(len(tried)), key=lambda i: (tails[i], -len(tried[i]), tried[i]))
-    gram = tried[best]
-    carriers = tuple(i for i, row in enumerate(grams) if gram in row)
-    p_value = min(1.0, float(np.exp(tails[best])) * len(inside))
-    return Pattern(" ".join(gram), p_value, inside[gram], carriers)
+    return min(equal, key=lambda g: (-len(g), g)), float(np.exp(tails[place]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,10 +17,16 @@ log = logging.getLogger("assay")
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+# Bytes of rows that are worked on at a time.
+BLOCK = 2**26
+
 
 @dataclass(frozen=True)
 class Evidence:
     """Everything measured about the training rows; nothing about the poison.
+
+    Features and hidden states may be read-only memory maps larger than memory: take
+    rows of them in `slices`.
 
     Attributes:
         texts: Input text of each row.
@@ -78,16 +84,28 @@ def response_groups(responses: Sequence[str], most: int = 20) -> list[NDArray[np
     return [np.flatnonzero(column == r) for r in distinct]
 
 
+def slices(total: int, size: int, budget: int) -> Iterator[slice]:
+    """Cut a range of items of ``size`` bytes into slices of ``budget`` bytes at most.
+
+    A slice has one item at least, whatever its size.
+    """
+    step = max(1, budget // max(1, size))
+    return (slice(i, min(i + step, total)) for i in range(0, total, step))
+
+
 def measured(values: NDArray[np.floating[Any]], what: str) -> Mask:
     """Rows whose measurements are all finite, ``(N,)``; the others are warned about.
 
     Raises:
         AssayError: There is no such row.
     """
-    rows = np.asarray(values).reshape(len(values), -1)
-    # A sum is finite when its terms are, and takes no second copy.
-    with np.errstate(invalid="ignore"):
-        finite = np.asarray(np.isfinite(rows.sum(1, dtype=np.float64)))
+    values = np.asarray(values)
+    finite = np.zeros(len(values), dtype=bool)
+    for part in slices(len(values), values[:1].nbytes, BLOCK):
+        rows = values[part].reshape(part.stop - part.start, -1)
+        # A sum is finite when its terms are, and takes no second copy.
+        with np.errstate(invalid="ignore"):
+            finite[part] = np.isfinite(rows.sum(1, dtype=np.float64))
     if not finite.any():
         raise AssayError(
             f"no row has finite {what}: the model is damaged or overflows; "

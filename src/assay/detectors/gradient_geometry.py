@@ -9,6 +9,7 @@ only when its rows share a word sequence the others lack.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from scipy.stats import kurtosis, skew
 from sklearn.decomposition import FastICA
 
-from assay.detectors.coherence import Pattern, ngrams, shared_pattern
+from assay.detectors.coherence import Pattern, shared_patterns
+from assay.detectors.components import principal_components
 from assay.detectors.evidence import (
     Array,
     Detection,
@@ -33,16 +35,6 @@ TAIL = 4.0
 SUSPICIOUS = 0.05
 FAINT = 0.05
 CANDIDATES = 5
-
-
-def principal_components(features: NDArray[np.float32], count: int) -> Array:
-    """Scores of length-normalised rows on their top components, ``(n, count)``."""
-    rows = features.astype(np.float64)
-    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    rows -= rows.mean(0)
-    # n rows, F ≫ n columns: the Gram matrix is the small one.
-    values, vectors = np.linalg.eigh(rows @ rows.T)
-    return vectors[:, ::-1][:, :count] * np.sqrt(np.maximum(values[::-1][:count], 0))
 
 
 def independent_components(scores: Array, seed: int = 0) -> Array:
@@ -75,21 +67,21 @@ class _Tail:
     p_value: float
 
 
-def _coherent_tails(z: Array, grams: list[set[tuple[str, ...]]]) -> list[_Tail]:
+def _coherent_tails(z: Array, texts: Sequence[str]) -> list[_Tail]:
     """Tails whose rows share words, most coherent first, one a pattern.
 
     Both ends of every component are looked at, and p-values corrected for that.
     """
     found: dict[str, _Tail] = {}
-    for column in np.concatenate([z, -z], axis=1).T:
-        rows = np.flatnonzero(column > TAIL)
-        if not 3 <= len(rows) <= len(z) // 2:
-            continue
-        pattern = shared_pattern(grams, rows)
+    columns = [c for side in (z, -z) for c in side.T]
+    tails = [np.flatnonzero(c > TAIL) for c in columns]
+    fit = [i for i, rows in enumerate(tails) if 3 <= len(rows) <= len(z) // 2]
+    patterns = shared_patterns(texts, [tails[i] for i in fit])
+    for i, pattern in zip(fit, patterns, strict=True):
         if pattern is None:
             continue
         p_value = min(1.0, pattern.p_value * 2 * z.shape[1])
-        tail = _Tail(column, rows, pattern, p_value)
+        tail = _Tail(columns[i], tails[i], pattern, p_value)
         if pattern.text not in found or p_value < found[pattern.text].p_value:
             found[pattern.text] = tail
     return sorted(found.values(), key=lambda t: (t.p_value, t.pattern.text))
@@ -106,7 +98,7 @@ def gradient_geometry(evidence: Evidence, *, seed: int = 0) -> Detection:
 
     Args:
         evidence: Needs ``features``.
-        seed: Seed of FastICA.
+        seed: Seed of FastICA, and of the components of large groups.
 
     Raises:
         AssayError: No row has finite features.
@@ -120,8 +112,7 @@ def gradient_geometry(evidence: Evidence, *, seed: int = 0) -> Detection:
     groups = [g for g in groups if len(g) >= SMALLEST_GROUP]
     for rows in groups:
         count = min(COMPONENTS, len(rows) // 4)
-        features = np.asarray(evidence.features[rows])
-        principal = principal_components(features, count)
+        principal = principal_components(evidence.features, count, rows, seed=seed)
         principal = principal[:, principal.std(0) > 1e-6]
         if not principal.shape[1]:
             continue
@@ -130,7 +121,7 @@ def gradient_geometry(evidence: Evidence, *, seed: int = 0) -> Detection:
         z = np.hstack(
             [independent_components(principal, seed), *map(_column_z, principal.T)]
         )
-        tails = _coherent_tails(z, [ngrams(evidence.texts[i]) for i in rows])
+        tails = _coherent_tails(z, [evidence.texts[i] for i in rows])
         tails = [t for t in tails if t.p_value * len(groups) <= SUSPICIOUS]
         if not tails:
             scores[rows] = z[:, 0] * FAINT

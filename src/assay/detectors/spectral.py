@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from assay.detectors.components import fits, streamed_components
 from assay.detectors.evidence import (
     Detection,
     Evidence,
@@ -31,11 +32,14 @@ def spectral(evidence: Evidence) -> Detection:
         rows = group[known[group]]
         if len(rows) < 4:
             continue
-        states = evidence.hidden[rows].astype(np.float64)
-        states -= states.mean(0)
-        direction = np.linalg.svd(states, full_matrices=False)[2][0]
+        if fits(evidence.hidden, rows):
+            states = evidence.hidden[rows].astype(np.float64)
+            states -= states.mean(0)
+            top = states @ np.linalg.svd(states, full_matrices=False)[2][0]
+        else:
+            top = streamed_components(evidence.hidden, 1, rows, unit=False)[:, 0]
         # Scaled by the group's own mean so that groups compare.
-        squared = (states @ direction) ** 2
+        squared = top**2
         scores[rows] = squared / max(float(squared.mean()), 1e-12)
         flagged[rows] = robust_z(scores[rows]) > 3.5
     return simple("spectral", scores, flagged)
