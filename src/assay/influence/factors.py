@@ -37,6 +37,25 @@ def token_mask(batch: Batch, length: int) -> Tensor:
     return batch.labels != IGNORED
 
 
+GRAM_BLOCK = 256
+
+
+def add_gram(total: Tensor, x: Tensor) -> None:
+    """Add ``x^T x`` to the lower blocks of ``total``, in float32.
+
+    Products rounded to bfloat16 would drown the small eigenvalues, which a damped
+    inverse weighs most. The upper half is left out: that is nearly half the work.
+
+    Args:
+        total: ``(n, n)``, changed in place.
+        x: ``(tokens, n)``.
+    """
+    x = x.to(total.dtype)
+    for first in range(0, len(total), GRAM_BLOCK):
+        last = min(first + GRAM_BLOCK, len(total))
+        total[first:last, :last].addmm_(x[:, first:last].T, x[:, :last])
+
+
 class Covariances:
     """Second moments of every tracked layer's inputs and output gradients.
 
@@ -44,8 +63,9 @@ class Covariances:
     the seven of a Llama block.
 
     Attributes:
-        inputs: Owner's name to the sum of ``x x^T`` over tokens, ``(in, in)``.
-        outputs: Layer name to the sum of ``g g^T``, ``(out, out)``.
+        inputs: Owner's name to the sum of ``x x^T`` over tokens, ``(in, in)``, whose
+            lower triangle counts.
+        outputs: Layer name to the sum of ``g g^T``, ``(out, out)``, likewise.
         counts: Layer name to its tokens, a tensor of one.
         owners: Layer name to the layer that holds its input covariance.
     """
@@ -73,14 +93,14 @@ class Covariances:
             tokens, g = tokens.flatten(0, -2), g.flatten(0, -2)
             owner = self.owners[name]
             if owner == name:
-                self.inputs[name] += tokens.T @ tokens
+                add_gram(self.inputs[name], tokens)
                 self._last = name, x
             elif self._last is None or self._last[0] != owner or self._last[1] is not x:
                 raise AssayError(
                     f"layer {name} shared its input with {owner} in the first batch "
                     "and not in this one; leave one of them out with --modules"
                 )
-            self.outputs[name] += g.T @ g
+            add_gram(self.outputs[name], g)
             self.counts[name] += len(g)
 
         return sink
@@ -215,7 +235,8 @@ def _eigenbases(
                 continue
             matrix = store.pop(key)
             if shard.turn(done):
-                matrix = eigenbasis(matrix / count, f"the {what}")
+                whole = matrix.tril() + matrix.tril(-1).T
+                matrix = eigenbasis(whole / count, f"the {what}")
             sides[what] = shard.broadcast(matrix, source=done)
         bases[name] = sides[f"input of {owner}"], sides[f"output gradient of {name}"]
         progress(done, len(modules))
