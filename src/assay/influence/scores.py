@@ -285,8 +285,8 @@ def score_rows(
         progress: Called with rows done and rows in all.
 
     Returns:
-        Scores, features, losses and hidden states in the order of ``rows``; on other
-        than the main process without the other processes' rows.
+        Scores, features, losses and hidden states in the order of ``rows``; of no
+        rows on all but the main process.
     """
     device = next(lm.model.parameters()).device
     individual = individual or {}
@@ -355,7 +355,7 @@ def score_rows(
     # The last round may have fewer batches than there are processes.
     for _ in range(-(-len(todo) // shard.size) - len(mine)):
         deliver(None)
-    arrays = store.arrays
+    arrays = store.arrays if shard.is_main else MemoryStore(0, columns).arrays
     return RowEvidence(
         arrays["scores"], arrays["features"], arrays["losses"][:, 0], arrays["hidden"]
     )

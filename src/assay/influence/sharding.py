@@ -51,7 +51,8 @@ class Shard:
     def sum(self, tensor: Tensor) -> Tensor:
         """Add up a tensor over all processes, in place."""
         if self.size > 1:
-            moved = tensor.cpu()
+            # Bare memory is sent: eigenvectors come in columns, not rows.
+            moved = tensor.cpu().contiguous()
             dist.all_reduce(moved, group=self.group)
             if moved is not tensor:
                 tensor.copy_(moved)
@@ -60,7 +61,7 @@ class Shard:
     def broadcast(self, tensor: Tensor, source: int = 0) -> Tensor:
         """Send a tensor from the process whose turn ``source`` is, in place."""
         if self.size > 1:
-            moved = tensor.cpu()
+            moved = tensor.cpu().contiguous()
             dist.broadcast(moved, source % self.size, group=self.group)
             if moved is not tensor:
                 tensor.copy_(moved)

@@ -309,10 +309,13 @@ def finished_store(
     try:
         for name in columns:
             file = os.open(folder / f"{name}.npy", os.O_RDONLY)
-            store._files[name] = file, len(_header(rows, columns[name]))
+            header = _header(rows, columns[name])
+            store._files[name] = file, len(header)
+            if os.pread(file, len(header), 0) != header:
+                return None
         lines = store._verified(None)
         arrays = store.arrays
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError):
         return None
     finally:
         store.close()
