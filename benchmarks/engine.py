@@ -28,7 +28,7 @@ from provenance import HERE, commit, provenance
 
 from assay.data.sentiment import load_sentiment
 from assay.influence.factors import fit_factors
-from assay.influence.modules import linear_modules
+from assay.influence.modules import linear_modules, weight_shape
 from assay.influence.passes import PassSettings, autocast, backward_pass
 from assay.influence.scores import (
     low_rank_queries,
@@ -43,8 +43,8 @@ from assay.runs import write_json
 
 ROWS, SETS, QUERIES, SEED = 256, 7, 100, 0
 GROWTH = (64, 256, 1024)
-INDIVIDUAL, LOW_RANK = 200, 8
-SIDES = ("floor", "ours", "kronfluence", "kronfluence-best")
+INDIVIDUAL, LOW_RANK = 56, 8
+SIDES = ("floor", "ours", "kronfluence", "kronfluence-best", "growth")
 WORK = HERE / "work" / "engine"
 Timed = dict[str, float]
 
@@ -95,6 +95,32 @@ def run_floor(sst2: Path, passes: PassSettings) -> dict[str, Any]:
     lm, rows, _ = job(sst2)
     times: Timed = {}
     plain_pass(lm, rows[:64], passes)
+    with clock(times, "floor"):
+        plain_pass(lm, rows[:ROWS], passes)
+    return {"seconds": times}
+
+
+def run_growth(sst2: Path, passes: PassSettings) -> dict[str, Any]:
+    """Time against rows and against query sets; what the queries are is no matter."""
+    lm, rows, _ = job(sst2)
+    modules = linear_modules(lm.model)
+    times: Timed = {}
+    generator = torch.Generator().manual_seed(SEED)
+
+    def scored(name: str, count: int, sets: int) -> None:
+        some = {
+            n: torch.randn(sets, *weight_shape(m), generator=generator)
+            for n, m in modules.items()
+        }
+        if not times:
+            score_rows(lm, rows[:64], modules, some, passes, rank=0)
+        with clock(times, name):
+            score_rows(lm, rows[:count], modules, some, passes, rank=0)
+
+    for count in GROWTH:
+        scored(f"scores-{count}", count, SETS)
+    for sets in (1, 28):
+        scored(f"scores-k{sets}", ROWS, sets)
     for count in GROWTH:
         with clock(times, f"floor-{count}"):
             plain_pass(lm, rows[:count], passes)
@@ -138,14 +164,6 @@ def run_ours(sst2: Path, passes: PassSettings) -> dict[str, Any]:
     scored("features", ROWS, {}, rank=16)
     scored("scores_features", ROWS, queries, rank=16)
     peak_job = max(peak_job, peak())
-    for count in GROWTH:
-        if count != ROWS:
-            scored(f"scores-{count}", count, queries)
-    for count in (1, 28):
-        repeats = -(-count // SETS)
-        some = {n: q.repeat(repeats, 1, 1)[:count] for n, q in queries.items()}
-        scored(f"scores-k{count}", ROWS, some)
-        del some
     del queries
     half = {n: r[: INDIVIDUAL // SETS] for n, r in sets.items()}
     with clock(times, "low_rank_queries"):
@@ -198,18 +216,22 @@ def peak() -> int:
 def ratios(dtype: dict[str, Any]) -> dict[str, float]:
     floor = dtype["floor"]["seconds"]
     ours = dtype["ours"]["seconds"]
-    base = floor[f"floor-{ROWS}"]
+    base = floor["floor"]
     factors = ours["covariances"] + ours["eigenvalues"]
     scoring = ours["query_gradients"] + ours["precondition"] + ours["scores"]
-    slope = (ours["scores-k28"] - ours["scores"]) / (28 - SETS)
     found: dict[str, float] = {
         "score_over_floor": ours["scores"] / base,
         "score_features_over_floor": ours["scores_features"] / base,
         "factors_over_floor": factors / base,
-        "score_slope_per_query_over_floor": slope / base,
-        "score_1024_over_64_rows": ours["scores-1024"] / ours["scores-64"],
-        "floor_1024_over_64_rows": floor["floor-1024"] / floor["floor-64"],
     }
+    if "growth" in dtype:
+        grown = dtype["growth"]["seconds"]
+        slope = (grown["scores-k28"] - grown[f"scores-{ROWS}"]) / (28 - SETS)
+        found |= {
+            "score_slope_per_query_over_floor": slope / grown[f"floor-{ROWS}"],
+            "score_1024_over_64_rows": grown["scores-1024"] / grown["scores-64"],
+            "floor_1024_over_64_rows": grown["floor-1024"] / grown["floor-64"],
+        }
     for side, name in (("kronfluence", "seven"), ("kronfluence-best", "best")):
         if side not in dtype:
             continue
@@ -244,6 +266,7 @@ def main(
         passes = PassSettings(bf16=dtype == "bf16")
         run: dict[str, Callable[[], dict[str, Any]]] = {
             "floor": lambda: run_floor(sst2, passes),
+            "growth": lambda: run_growth(sst2, passes),
             "ours": lambda: run_ours(sst2, passes),
             "kronfluence": lambda: run_peer(sst2, passes, False, calls),
             "kronfluence-best": lambda: run_peer(sst2, passes, True, calls),
@@ -253,38 +276,47 @@ def main(
         write_json(WORK / f"{side}-{dtype}.json", {**result, "commit": commit()})
         return
     WORK.mkdir(parents=True, exist_ok=True)
-    measured: dict[str, dict[str, Any]] = {}
+    now = commit()
+
+    def kept(side: str, dtype: str) -> dict[str, Any] | None:
+        # Its fastest settings are bfloat16 throughout, whatever is asked for.
+        kind = "bf16" if side == "kronfluence-best" else dtype
+        path = WORK / f"{side}-{kind}.json"
+        found = json.loads(path.read_text()) if path.exists() else {}
+        return found if found.get("commit") == now else None
+
     for dtype in dtypes.split(","):
-        measured[dtype] = {}
         for side in sides.split(","):
-            # Its fastest settings are bfloat16 throughout, whatever is asked for.
-            kind = "bf16" if side == "kronfluence-best" else dtype
-            path = WORK / f"{side}-{kind}.json"
-            kept = json.loads(path.read_text()) if path.exists() else {}
-            if kept.get("commit") != commit():
+            if kept(side, dtype) is None:
                 print(f"{side}, {dtype}", file=sys.stderr, flush=True)
+                kind = "bf16" if side == "kronfluence-best" else dtype
                 words = ["--worker", f"{side}/{kind}", "--calls", str(calls)]
                 subprocess.run(
                     [sys.executable, __file__, *words, "--sst2", str(sst2)], check=True
                 )
-                kept = json.loads(path.read_text())
-            measured[dtype][side] = kept
-            if {"floor", "ours"} <= set(measured[dtype]):
-                measured[dtype]["ratios"] = ratios(measured[dtype])
-            # After each side: hours may pass before the last.
-            write_json(
-                out,
-                {
-                    **provenance(),
-                    "threads": torch.get_num_threads(),
-                    "model": "smollm2-135m",
-                    "rows": ROWS,
-                    "query_sets": SETS,
-                    "queries_per_set": QUERIES,
-                    "seed": SEED,
-                    "dtype": measured,
-                },
-            )
+            # Written after each side: hours may pass before the last.
+            write_json(out, assembled(kept))
+
+
+def assembled(
+    kept: Callable[[str, str], dict[str, Any] | None],
+) -> dict[str, Any]:
+    """The result file from all that is measured so far."""
+    measured: dict[str, dict[str, Any]] = {}
+    for dtype in ("bf16", "fp32"):
+        found = {s: f for s in SIDES if (f := kept(s, dtype)) is not None}
+        if {"floor", "ours"} <= set(found):
+            measured[dtype] = {**found, "ratios": ratios(found)}
+    return {
+        **provenance(),
+        "threads": torch.get_num_threads(),
+        "model": "smollm2-135m",
+        "rows": ROWS,
+        "query_sets": SETS,
+        "queries_per_set": QUERIES,
+        "seed": SEED,
+        "dtype": measured,
+    }
 
 
 if __name__ == "__main__":

@@ -154,7 +154,7 @@ def engine() -> list[str]:
         found = [k.get(side, {}).get("seconds", {}).get(stage) for k in kinds.values()]
         return ["" if v is None else f"{v:.1f}" for v in found]
 
-    times = {"floor": seconds("floor", f"floor-{result['rows']}")}
+    times = {"floor": seconds("floor", "floor")}
     times |= {f"assay: {n}": seconds("ours", s) for s, n in STAGES.items()}
     memory = {}
     for side in ("floor", "ours", "kronfluence", "kronfluence-best"):

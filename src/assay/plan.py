@@ -17,7 +17,7 @@ from assay.influence.modules import weight_shape
 from assay.influence.passes import PassSettings, backward_pass
 from assay.influence.scores import evidence_columns
 from assay.influence.sharding import ALONE, Shard
-from assay.models.encode import EncodedExample
+from assay.models.encode import IGNORED, EncodedExample
 from assay.models.load import LanguageModel
 
 GIB = 1 << 30
@@ -280,8 +280,9 @@ def make_plan(
 
 def count_tokens(rows: Sequence[EncodedExample]) -> int:
     """Tokens the model sees: in an encoder-decoder those of the response too."""
+    # A causal model's labels begin with the prompt, ignored, and are seen once.
     return sum(
-        len(r.input_ids) + (len(r.labels) if len(r.labels) != len(r.input_ids) else 0)
+        len(r.input_ids) + (0 if r.labels[:1] == [IGNORED] else len(r.labels))
         for r in rows
     )
 

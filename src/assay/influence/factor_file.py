@@ -24,8 +24,8 @@ log = logging.getLogger("assay")
 Facts = Mapping[str, Any]
 
 
-def _checksum(tensors: Iterable[Tensor]) -> int:
-    value = 0
+def _checksum(described: str, tensors: Iterable[Tensor]) -> int:
+    value = zlib.crc32(described.encode())
     for tensor in tensors:
         value = zlib.crc32(tensor.numpy().data, value)
     return value
@@ -57,9 +57,12 @@ def save_factors(factors: Factors, path: Path, facts: Facts) -> None:
     described = {
         "facts": json.dumps(facts),
         "places": json.dumps(places),
-        "checksum": str(_checksum(tensors.values())),
         "order": json.dumps(list(tensors)),
     }
+    # What belongs to which layer is checked like the numbers.
+    described["checksum"] = str(
+        _checksum(described["facts"] + described["places"], tensors.values())
+    )
     partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +71,8 @@ def save_factors(factors: Factors, path: Path, facts: Facts) -> None:
     except (OSError, SafetensorError) as error:
         raise AssayError(f"{path}: cannot be written ({error})") from None
     finally:
-        partial.unlink(missing_ok=True)
+        if partial.exists():
+            partial.unlink()
 
 
 def load_factors(
@@ -111,7 +115,8 @@ def load_factors(
         raise AssayError(
             f"{path}: not a file of factors, or damaged ({error}); remove it"
         ) from None
-    if _checksum(tensors.values()) != checksum:
+    text = described["facts"] + described["places"]
+    if _checksum(text, tensors.values()) != checksum:
         raise AssayError(f"{path}: damaged (its checksum differs); remove it")
     factors = {}
     moved = {k: t.to(device) for k, t in tensors.items()}
