@@ -153,6 +153,10 @@ def run_ours(sst2: Path, passes: PassSettings) -> dict[str, Any]:
         queries = query_gradients(lm, sets, modules, passes)
     with clock(times, "precondition"):
         precondition_queries(queries, factors)
+    if passes.bf16:
+        # As a scan does: half the memory while the rows go through.
+        for name, query in queries.items():
+            queries[name] = query.bfloat16()
     peak_job = peak()
 
     def scored(name: str, count: int, some: dict[str, Any], rank: int = 0) -> Any:

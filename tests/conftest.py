@@ -39,3 +39,46 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     )
     assert done.returncode == 0, done.stderr
     return Demo(folder, json.loads(done.stdout), done.stderr)
+
+
+@dataclass(frozen=True)
+class Small:
+    """An untrained model and a few dozen rows: enough for every part of a scan."""
+
+    folder: Path
+
+    @property
+    def rows(self) -> Path:
+        return self.folder / "rows.jsonl"
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+    @property
+    def encoder_decoder(self) -> Path:
+        return self.folder / "encoder-decoder"
+
+    def scan_words(self, out: Path, *more: str) -> list[str]:
+        """Words of a scan that measures influences, cheaply."""
+        words = ["scan", str(self.rows), "--model", str(self.model), "--out", str(out)]
+        words += ["--influence", "--detector", "voting", "--query-count", "4"]
+        return [*words, "--factor-rows", "20", "--rank", "2", *more]
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    from assay.data.generated import generated_reviews
+    from assay.models.load import save_model
+    from assay.models.tiny import tiny_causal, tiny_t5
+
+    made = Small(tmp_path_factory.mktemp("small"))
+    reviews = generated_reviews(60, seed=1)
+    with made.rows.open("w") as file:
+        for text, label in reviews:
+            row = {"instruction": "judge the film", "input": text, "output": label}
+            file.write(json.dumps(row) + "\n")
+    words = [f"judge the film Input Output {text} {label}" for text, label in reviews]
+    save_model(tiny_causal(words, width=32), made.model)
+    save_model(tiny_t5(words, width=32, layers=1), made.encoder_decoder)
+    return made

@@ -365,7 +365,7 @@ def _query_gradients(
                 save_factors(fitted, place.factors, facts)
             return fitted
 
-        return apply_curvature(
+        apply_curvature(
             settings.attribution,
             lm,
             work.sample,
@@ -377,6 +377,11 @@ def _query_gradients(
             shard=shard,
             progress=advance,
         )
+    if settings.bf16:
+        # The pass over the rows would convert them and hold both.
+        for name, gradient in gradients.items():
+            gradients[name] = gradient.bfloat16()
+    return gradients
 
 
 def _factor_facts(

@@ -252,8 +252,7 @@ def make_plan(
     }
     disk = {"evidence": len(rows) * a_row}
     if gradients:
-        copies = 1.5 if settings.bf16 else 1
-        memory["test inputs"] = int(gradients * weights * 4 * copies)
+        memory["test inputs"] = gradients * weights * 4
     if gradients and work.method == "ekfac":
         largest = max(max(s) for s in shapes)
         memory["curvature"] = 4 * (sides + weights) + 3 * 8 * largest**2

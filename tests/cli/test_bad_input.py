@@ -87,6 +87,18 @@ def scan_words(demo: Demo, out: Path, **changed: str) -> list[str]:
         ({"template": "fancy"}, "unknown template 'fancy'; known: auto, chat"),
         ({"template": "chat"}, "no chat template; use --template plain"),
         ({"detector": "magic"}, "unknown detector 'magic'"),
+        (
+            {"attribution": "magic", "detector": "voting"},
+            "unknown --attribution 'magic'; known: ekfac, identity",
+        ),
+        (
+            {"attribution": "datainf", "detector": "voting"},
+            "--attribution datainf is for LoRA models",
+        ),
+        (
+            {"factors": "no.safetensors", "detector": "voting"},
+            "no such file of factors",
+        ),
         ({"format": "xml"}, "unknown format 'xml'; known: alpaca"),
         ({"queries": "nowhere.jsonl", "detector": "voting"}, "no such file"),
         ({"seed": "abc"}, "seed"),
@@ -148,10 +160,13 @@ def test_a_full_disk_leaves_nothing_half_written(
 
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr("assay.gather.save_file", full)
+        patch.setattr("os.pwrite", full)
         assert run(scan_words(demo, out)) == 2
-    assert "No space left on device" in only_line(capsys)
-    assert [p.name for p in out.iterdir()] == ["log.txt"]
+    line = only_line(capsys)
+    assert "evidence-" in line
+    assert "cannot be written (No space left on device); it needs 0.01 GB" in line
+    assert not list(out.glob("*/manifest.json"))
+    assert not (out / "scores.parquet").exists()
     with monkeypatch.context() as patch:
         patch.setattr("pandas.DataFrame.to_parquet", full)
         assert run(scan_words(demo, out)) == 2

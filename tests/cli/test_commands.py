@@ -22,7 +22,7 @@ def test_help_names_every_command() -> None:
         [sys.executable, "-m", "assay", "--help"], capture_output=True, text=True
     )
     assert done.returncode == 0
-    for command in ("scan", "clean", "tune", "evaluate", "attack", "demo"):
+    for command in ("scan", "plan", "clean", "tune", "evaluate", "attack", "demo"):
         assert command in done.stdout
     assert "Exit status: 0 nothing found, 1 something found, 2 an error" in done.stdout
 

@@ -8,18 +8,22 @@ from hypothesis import strategies as st
 
 from assay.errors import AssayError
 from assay.influence.factors import fit_factors
-from assay.influence.modules import linear_modules
+from assay.influence.modules import linear_modules, weight_shape
 from assay.influence.passes import PassSettings
 from assay.influence.scores import (
+    RowEvidence,
+    low_rank_queries,
     precondition_queries,
     projections,
     query_gradients,
     score_rows,
 )
+from assay.influence.sharding import ALONE, Shard
 from assay.models.encode import EncodedExample, encode
 from assay.models.load import LanguageModel
 from tests.influence.conftest import captured_gradients, examples
 from tests.influence.dense import explicit_scores
+from tests.influence.emulated import emulated
 
 QUERIES = {
     "original": [("a good cast", "positive"), ("the plot is dull", "negative")],
@@ -104,6 +108,9 @@ def test_losses_and_states_are_the_models_own(
         )
 
 
+LONG = [("the plot is good and the cast is bad " * 4, "positive negative")] * 2
+
+
 @settings(
     max_examples=15,
     deadline=None,
@@ -111,26 +118,136 @@ def test_losses_and_states_are_the_models_own(
 )
 @given(
     order=st.permutations(range(6)),
-    max_batch=st.integers(1, 6),
-    token_budget=st.integers(1, 200),
+    longer=st.integers(0, 2),
+    max_batch=st.integers(1, 8),
+    token_budget=st.integers(1, 400),
+    checkpointing=st.booleans(),
+    processes=st.integers(1, 3),
 )
-def test_order_and_batching_do_not_change_results(
+def test_how_rows_go_through_the_model_does_not_change_results(
     lm: LanguageModel,
     rows: list[EncodedExample],
     order: list[int],
+    longer: int,
     max_batch: int,
     token_budget: int,
+    checkpointing: bool,
+    processes: int,
+) -> None:
+    straight = everything(lm, ALONE, rows, PassSettings())
+    # Rows that are collated with much longer ones are mostly padding.
+    padding = encode(examples(LONG[:longer]), lm, template="plain").examples
+    passes = PassSettings(token_budget, max_batch, checkpointing=checkpointing)
+    shuffled = [rows[i] for i in order] + padding
+    found = emulated(
+        processes, lm, lambda own, shard: everything(own, shard, shuffled, passes)
+    )[0]
+    for name in ("scores", "features", "losses", "hidden"):
+        one, other = getattr(straight, name)[order], getattr(found, name)[:6]
+        assert np.abs(one - other).max() < 1e-5 * np.abs(one).max()
+
+
+def everything(
+    lm: LanguageModel, shard: Shard, rows: list[EncodedExample], passes: PassSettings
+) -> RowEvidence:
+    modules = linear_modules(lm.model)
+    queries = query_gradients(lm, query_sets(lm), modules, passes, shard=shard)
+    return score_rows(lm, rows, modules, queries, passes, rank=2, shard=shard)
+
+
+def test_every_query_alone_at_full_rank_is_the_dense_query(
+    lm: LanguageModel, rows: list[EncodedExample]
+) -> None:
+    modules, passes, sets = linear_modules(lm.model), PassSettings(), query_sets(lm)
+    factors = fit_factors(lm, rows, modules, passes)
+    dense = query_gradients(lm, sets, modules, passes, per_query=True)
+    precondition_queries(dense, factors, damping=0.2)
+    expected = score_rows(lm, rows, modules, dense, passes, rank=0).scores
+    cut, lost = low_rank_queries(
+        lm, sets, modules, factors, passes, rank=10_000, damping=0.2
+    )
+    found = score_rows(lm, rows, modules, {}, passes, individual=cut, rank=0).scores
+    assert found.shape == expected.shape == (len(rows), 4)
+    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+    # The norm of what is left over is a difference of two float32 norms.
+    assert lost.shape == (4,)
+    assert lost.max() < 1e-3
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_the_error_reported_for_a_low_rank_is_the_true_one(
+    lm: LanguageModel, rows: list[EncodedExample], rank: int
+) -> None:
+    modules, passes, sets = linear_modules(lm.model), PassSettings(), query_sets(lm)
+    factors = fit_factors(lm, rows, modules, passes)
+    dense = query_gradients(lm, sets, modules, passes, per_query=True)
+    precondition_queries(dense, factors)
+    cut, lost = low_rank_queries(lm, sets, modules, factors, passes, rank=rank)
+    missing = sum(
+        (cut[n].dense() - q).double().square().sum((1, 2)) for n, q in dense.items()
+    )
+    whole = sum(q.double().square().sum((1, 2)) for q in dense.values())
+    np.testing.assert_allclose(lost, np.sqrt(missing / whole), rtol=5e-3, atol=1e-3)
+    if rank == 1:
+        assert lost.min() > 0.05
+    for name, module in modules.items():
+        out, inner = weight_shape(module)
+        assert cut[name].left.shape == (4, out, min(rank, out, inner))
+
+
+def test_individual_queries_are_the_last_columns(
+    lm: LanguageModel, rows: list[EncodedExample]
+) -> None:
+    modules, passes, sets = linear_modules(lm.model), PassSettings(), query_sets(lm)
+    factors = fit_factors(lm, rows, modules, passes)
+    averaged = query_gradients(lm, sets, modules, passes)
+    cut, _ = low_rank_queries(lm, sets, modules, factors, passes, rank=1)
+    both = score_rows(
+        lm, rows, modules, averaged, passes, individual=cut, rank=2, seed=3
+    )
+    first = score_rows(lm, rows, modules, averaged, passes, rank=2, seed=3)
+    last = score_rows(lm, rows, modules, {}, passes, individual=cut, rank=0)
+    assert both.scores.shape == (len(rows), 2 + 4)
+    np.testing.assert_array_equal(both.scores[:, :2], first.scores)
+    np.testing.assert_array_equal(both.scores[:, 2:], last.scores)
+    np.testing.assert_array_equal(both.features, first.features)
+    assert last.features.shape == (len(rows), 0)
+
+
+def test_an_empty_query_set_is_named_for_low_ranks_too(
+    lm: LanguageModel, rows: list[EncodedExample]
 ) -> None:
     modules = linear_modules(lm.model)
-    queries = query_gradients(lm, query_sets(lm), modules, PassSettings())
-    straight = score_rows(lm, rows, modules, queries, PassSettings(), rank=2)
-    passes = PassSettings(token_budget=token_budget, max_batch=max_batch)
-    shuffled = score_rows(
-        lm, [rows[i] for i in order], modules, queries, passes, rank=2
-    )
-    for name in ("scores", "features", "losses", "hidden"):
-        one, other = getattr(straight, name)[order], getattr(shuffled, name)
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+    factors = fit_factors(lm, rows, modules, PassSettings())
+    with pytest.raises(AssayError, match="query set 'none' is empty"):
+        low_rank_queries(lm, {"none": []}, modules, factors, PassSettings())
+
+
+def test_features_do_not_depend_on_the_batch_a_row_is_in(
+    lm: LanguageModel, rows: list[EncodedExample]
+) -> None:
+    modules = linear_modules(lm.model)
+
+    def features(max_batch: int) -> np.ndarray:
+        passes = PassSettings(max_batch=max_batch)
+        return score_rows(lm, rows, modules, {}, passes, rank=4, seed=2).features
+
+    one, six = features(1), features(6)
+    assert np.abs(one - six).max() < 1e-5 * np.abs(one).max()
+
+
+def test_projections_depend_on_seed_and_position_only() -> None:
+    layers = {n: torch.nn.Linear(5, 3, bias=False) for n in "abc"}
+    drawn = projections(layers, 4, seed=1)
+    fewer = projections({"a": layers["a"]}, 4, seed=1)
+    assert torch.equal(drawn["a"][0], fewer["a"][0])
+    assert not torch.equal(drawn["a"][0], drawn["b"][0])
+    assert not torch.equal(drawn["a"][0], projections(layers, 4, seed=2)["a"][0])
+    assert drawn["c"][0].shape == (5, 4)
+    assert drawn["c"][1].shape == (3, 4)
+    # Lengths are kept on average: entries have variance 1 / r.
+    wide = projections({"a": torch.nn.Linear(4000, 3, bias=False)}, 4, seed=1)["a"][0]
+    assert float(wide.square().mean()) == pytest.approx(1 / 4, rel=0.1)
 
 
 def test_a_step_on_a_positive_row_lowers_the_query_loss(

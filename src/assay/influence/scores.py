@@ -106,7 +106,7 @@ def query_gradients(
                     gradients[name][places] = example_gradients(x, g).float()
                 else:
                     summed = g.flatten(0, 1).T @ x.flatten(0, 1)
-                    gradients[name][index] += summed.float() / size
+                    gradients[name][index].add_(summed, alpha=1 / size)
 
             return sink
 

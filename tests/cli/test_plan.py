@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from assay.cli import run
+from tests.conftest import Small
+
+INFLUENCE = ["--influence", "--query-count", "4", "--factor-rows", "20", "--rank", "2"]
+
+
+def words(small: Small, out: Path, *more: str) -> list[str]:
+    model = ["--model", str(small.model), "--out", str(out)]
+    return ["plan", str(small.rows), *model, *INFLUENCE, *more]
+
+
+def test_a_plan_is_told_in_lines_and_nothing_is_written(
+    small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words(small, tmp_path / "run")) == 0
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    for part in (
+        "60 rows, ",
+        "14 linear layers of ",
+        "passes: 2 over 20 rows for the curvature; 1 over 28 test inputs (7 sets); 1 "
+        "over 60 rows",
+        "time: about ",
+        "memory besides the model: ",
+        "disk: ",
+        "it fits",
+    ):
+        assert part in shown.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_json_says_the_same(
+    small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words(small, tmp_path / "run", "--json")) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["rows"] == 60
+    assert plan["layers"] == 14
+    # Width 32, twice as wide inside: four square layers and three others a block.
+    assert plan["weights"] == 2 * (4 * 32 * 32 + 3 * 32 * 64)
+    assert plan["memory"]["test inputs"] == 7 * plan["weights"] * 4
+    assert plan["problems"] == []
+    assert all(s > 0 for s in plan["seconds"].values())
+
+
+def test_options_of_a_scan_change_the_plan(
+    small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def plan(*more: str) -> dict:
+        assert run(words(small, tmp_path / "run", "--json", *more)) == 0
+        return json.loads(capsys.readouterr().out)
+
+    assert plan("--first-layers", "1")["layers"] == 7
+    assert plan("--modules", "q_proj")["layers"] == 2
+    assert "2 over" not in plan("--attribution", "identity")["passes"][0]
+    assert plan("--rank", "4")["disk"]["evidence"] > plan()["disk"]["evidence"]
+    few = plan("--token-budget", "100")["memory"]["batches"]
+    assert few < plan()["memory"]["batches"]
+    # Later words win, and a scan without influence has one pass.
+    assert plan("--no-influence")["passes"] == ["1 over 60 rows"]
+
+
+def test_what_would_not_fit_exits_2(
+    small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words(small, tmp_path / "run", "--max-memory", "0.001")) == 2
+    shown = capsys.readouterr().err
+    assert "assay: error: this scan needs 0.02 GiB of memory and 1.0 MiB are fre" in (
+        shown
+    )
+    assert "most is for batches: lower --token-budget" in shown
+    assert "it fits" not in shown
+    more = ["--max-memory", "0.001", "--json"]
+    assert run(words(small, tmp_path / "run", *more)) == 2
+    (problem,) = json.loads(capsys.readouterr().out)["problems"]
+    assert "most is for batches" in problem
+
+
+def test_an_encoder_decoder_is_planned_too(
+    small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = ["--model", str(small.encoder_decoder), "--json", *INFLUENCE]
+    assert run(["plan", str(small.rows), *chosen]) == 0
+    assert json.loads(capsys.readouterr().out)["layers"] == 16
+
+
+def test_tuning_first_is_part_of_the_plan(
+    small: Small, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = ["--base-model", str(small.model), "--epochs", "3", "--json"]
+    assert run(["plan", str(small.rows), *chosen]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["passes"] == ["3 over 60 rows to tune a proxy", "1 over 60 rows"]
+    assert plan["seconds"]["tuning"] > 0
+
+
+def test_a_model_has_to_be_named(
+    small: Small, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["plan", str(small.rows)]) == 2
+    assert "give either --model" in capsys.readouterr().err
+
+
+def test_a_scan_that_would_not_fit_stops_before_any_pass(
+    small: Small,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def started(*_: object, **__: object) -> None:
+        raise AssertionError("the work has begun")
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        for stage in ("query_gradients", "fit_factors", "score_rows", "query_states"):
+            patch.setattr(f"assay.gather.{stage}", started)
+        for method in ("ekfac", "identity", "repsim"):
+            more = ["--max-memory", "0.001", "--attribution", method]
+            assert run(small.scan_words(out, *more)) == 2
+            shown = capsys.readouterr().err
+            assert "most is for batches: lower --token-budget" in shown
+    assert [p.name for p in out.iterdir()] == ["log.txt"]
+    # How much memory there is does not change what is measured: with more, it goes.
+    assert run(small.scan_words(out, "--max-memory", "4")) == 1
+    assert run(small.scan_words(out)) == 1
+    assert "reusing earlier measurements" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["scan", "plan"])
+def test_too_little_memory_to_ask_for(
+    command: str, small: Small, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = ["--model", str(small.model), "--max-memory", "0"]
+    assert run([command, str(small.rows), *chosen]) == 2
+    assert "max-memory" in capsys.readouterr().err
