@@ -224,8 +224,10 @@ def prepare(
         lm.model, pattern=settings.modules, first=settings.first_layers
     )
     work = Prepared(encoded.examples, modules)
+    check_method(settings.attribution, lm.model)
+    if settings.factors is not None and not settings.needs_influence:
+        raise AssayError("--factors is used with --influence or an influence detector")
     if settings.needs_influence:
-        check_method(settings.attribution, lm.model)
         drawn = choose_queries(
             (queries or corpus).examples, settings.queries, settings.seed
         )

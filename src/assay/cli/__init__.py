@@ -92,4 +92,12 @@ def run(arguments: list[str] | None = None) -> int:
 
 def main() -> None:
     """Entry point of ``assay``."""
-    sys.exit(run())
+    status = run()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # Gloo's threads now and then abort a process on its ordinary way out, which
+        # a launcher takes for a crash.
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)

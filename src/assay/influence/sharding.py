@@ -7,7 +7,6 @@ serves laptops, GPUs and clusters alike.
 
 from __future__ import annotations
 
-import atexit
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -112,11 +111,6 @@ class Shard:
 ALONE = Shard()
 
 
-def _leave() -> None:
-    if dist.is_initialized():
-        dist.destroy_process_group()
-
-
 def this_shard() -> Shard:
     """Find this process's place from what ``accelerate launch`` or ``torchrun`` set.
 
@@ -129,6 +123,4 @@ def this_shard() -> Shard:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     if not dist.is_initialized():
         dist.init_process_group("gloo", timeout=PATIENCE)
-        # Left to the interpreter's end, gloo's threads now and then abort the process.
-        atexit.register(_leave)
     return Shard(dist.get_rank(), dist.get_world_size(), dist.group.WORLD)
