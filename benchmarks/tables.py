@@ -184,6 +184,10 @@ def engine() -> list[str]:
         *table("seconds", times),
         *table("peak memory, GiB", memory),
     ]
+    # Entered by hand in the file: what a reader must know of how it came about.
+    for remark in result.get("remarks", []):
+        lines.append(f"- {remark}")
+    lines.append("")
     low = [
         k["ours"]["low_rank"] for k in kinds.values() if "low_rank" in k.get("ours", {})
     ]
