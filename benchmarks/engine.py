@@ -42,6 +42,7 @@ from assay.models.loss import response_losses
 from assay.runs import write_json
 
 ROWS, SETS, QUERIES, SEED = 256, 7, 100, 0
+MORE_SETS = 21
 GROWTH = (64, 256, 1024)
 INDIVIDUAL, LOW_RANK = 56, 8
 SIDES = ("floor", "ours", "kronfluence", "kronfluence-best", "growth")
@@ -109,7 +110,9 @@ def run_growth(sst2: Path, passes: PassSettings) -> dict[str, Any]:
 
     def scored(name: str, count: int, sets: int) -> None:
         some = {
-            n: torch.randn(sets, *weight_shape(m), generator=generator)
+            n: torch.randn(sets, *weight_shape(m), generator=generator).to(
+                torch.bfloat16 if passes.bf16 else torch.float32
+            )
             for n, m in modules.items()
         }
         if not times:
@@ -119,7 +122,7 @@ def run_growth(sst2: Path, passes: PassSettings) -> dict[str, Any]:
 
     for count in GROWTH:
         scored(f"scores-{count}", count, SETS)
-    for sets in (1, 28):
+    for sets in (1, MORE_SETS):
         scored(f"scores-k{sets}", ROWS, sets)
     with clock(times, f"floor-{ROWS}"):
         plain_pass(lm, rows[:ROWS], passes)
@@ -230,7 +233,9 @@ def ratios(dtype: dict[str, Any]) -> dict[str, float]:
     }
     if "growth" in dtype:
         grown = dtype["growth"]["seconds"]
-        slope = (grown["scores-k28"] - grown[f"scores-{ROWS}"]) / (28 - SETS)
+        slope = (grown[f"scores-k{MORE_SETS}"] - grown[f"scores-{ROWS}"]) / (
+            MORE_SETS - SETS
+        )
         found |= {
             "score_slope_per_query_over_floor": slope / grown[f"floor-{ROWS}"],
             "score_1024_over_64_rows": grown["scores-1024"] / grown["scores-64"],
