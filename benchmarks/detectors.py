@@ -29,11 +29,12 @@ from assay.data.corpus import Corpus
 from assay.data.sentiment import load_sentiment
 from assay.demo import DemoSettings, base_model, measure, tuning, vocabulary
 from assay.detectors import DEFAULT, DETECTORS
+from assay.files import write_json
 from assay.gather import ScanSettings, load_evidence
 from assay.models.load import LanguageModel
 from assay.models.tiny import tiny_t5
 from assay.models.tune import tune
-from assay.runs import clean, versions, write_json
+from assay.runs import clean, versions
 from assay.scan import scan
 
 HERE = Path(__file__).parent

@@ -27,6 +27,7 @@ import typer
 from provenance import HERE, commit, provenance
 
 from assay.data.sentiment import load_sentiment
+from assay.files import write_json
 from assay.influence.factors import fit_factors
 from assay.influence.modules import linear_modules, weight_shape
 from assay.influence.passes import PassSettings, autocast, backward_pass
@@ -39,7 +40,6 @@ from assay.influence.scores import (
 from assay.models.encode import EncodedExample, collate, encode
 from assay.models.load import LanguageModel, load_model
 from assay.models.loss import response_losses
-from assay.runs import write_json
 
 ROWS, SETS, QUERIES, SEED = 256, 7, 100, 0
 MORE_SETS = 21

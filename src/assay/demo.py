@@ -12,12 +12,13 @@ from assay.data.corpus import Corpus
 from assay.data.sentiment import LABELS, load_sentiment
 from assay.data.write import write_corpus
 from assay.errors import AssayError
+from assay.files import write_json
 from assay.gather import Bars, ScanSettings, silent
 from assay.models.evaluate import attack_success_rate, classify
 from assay.models.load import LanguageModel, load_model
 from assay.models.tiny import tiny_causal
 from assay.models.tune import TuneSettings, tune
-from assay.runs import clean, write_json
+from assay.runs import clean
 from assay.scan import scan
 
 

@@ -20,12 +20,13 @@ from assay.data.corpus import Corpus
 from assay.detectors import CHEAP, DEFAULT, DETECTORS, INFLUENCE, Detection
 from assay.detectors.evidence import response_groups
 from assay.errors import AssayError
+from assay.files import write_json
 from assay.gather import Bars, Place, ScanSettings, gather, load_evidence, silent
 from assay.influence.sharding import ALONE, Shard
 from assay.models.load import LanguageModel, load_model
 from assay.models.log_probs import response_log_probs
 from assay.models.tune import TuneSettings, tune, tuned_template
-from assay.runs import logged, versions, write_json, write_tables
+from assay.runs import logged, versions, write_tables
 from assay.verify.findings import verified_findings
 
 log = logging.getLogger("assay")
@@ -218,8 +219,7 @@ def _scan(
         if tuning is None:
             return lm
         with _timed(timings, "tune"), bars("tuning a proxy") as advance:
-            lm = tune(lm, corpus, run / "proxy", tuning, progress=advance)
-        return lm
+            return tune(lm, corpus, run / "proxy", tuning, progress=advance)
 
     evidence = load_evidence(place.store, key, corpus) if shard.is_main else None
     reused = shard.broadcast_object(evidence is not None)

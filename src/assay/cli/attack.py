@@ -42,7 +42,7 @@ def attack_command(
     corpus = o.read(input, format, map, split)
     from assay.attacks import ATTACKS
     from assay.data.write import write_corpus
-    from assay.runs import write_json
+    from assay.files import write_json
 
     if attack not in ATTACKS:
         raise AssayError(f"unknown attack {attack!r}; known: {', '.join(ATTACKS)}")

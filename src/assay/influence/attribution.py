@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from assay.errors import AssayError
 from assay.influence.contract import contract, gradient_blocks
+from assay.influence.ekfac import damped
 from assay.influence.factors import Factors, fit_eigenvalues, fit_factors
 from assay.influence.modules import Sink
 from assay.influence.passes import PassSettings, autocast, backward_pass, evaluating
@@ -94,8 +95,7 @@ def apply_curvature(
             lm, rows, modules, settings, None, shard=shard, progress=progress
         )
         for name, square in squares.items():
-            shift = (damping * square.mean()).clamp_min(1e-30)
-            queries[name] /= square + shift
+            queries[name] /= damped(square, damping)
         return queries
     fitted = (
         factors()

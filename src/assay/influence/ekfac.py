@@ -90,10 +90,10 @@ def rotate(gradients: Tensor, factors: LayerFactors) -> Tensor:
     return factors.basis_out.T @ gradients @ factors.basis_in
 
 
-def absolute_damping(factors: LayerFactors, damping: float) -> Tensor:
-    """Return ``λ = damping · mean(Λ)``, a scalar."""
+def damped(eigenvalues: Tensor, damping: float) -> Tensor:
+    """Return ``Λ + λ`` with ``λ = damping · mean(Λ)``."""
     # A layer no query and no example moves has no curvature; zero stays zero.
-    return (damping * factors.eigenvalues.mean()).clamp_min(1e-30)
+    return eigenvalues + (damping * eigenvalues.mean()).clamp_min(1e-30)
 
 
 def precondition(
@@ -112,7 +112,5 @@ def precondition(
     Returns:
         ``(K, out, in)``.
     """
-    scaled = rotate(gradients, factors) / (
-        factors.eigenvalues + absolute_damping(factors, damping)
-    )
+    scaled = rotate(gradients, factors) / damped(factors.eigenvalues, damping)
     return factors.basis_out @ scaled @ factors.basis_in.T

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from assay.errors import AssayError
+from assay.files import replacing
 from assay.influence.ekfac import LayerFactors
 from assay.influence.factors import Factors
 from assay.influence.modules import weight_shape
@@ -63,16 +64,8 @@ def save_factors(factors: Factors, path: Path, facts: Facts) -> None:
     described["checksum"] = str(
         _checksum(described["facts"] + described["places"], tensors.values())
     )
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
         save_file(tensors, partial, described)
-        partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise AssayError(f"{path}: cannot be written ({error})") from None
-    finally:
-        if partial.exists():
-            partial.unlink()
 
 
 def load_factors(

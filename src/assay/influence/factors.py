@@ -106,8 +106,8 @@ class Covariances:
         return sink
 
     def _place(self, name: str, x: Tensor) -> None:
-        shared = self._last is not None and self._last[1] is x
-        self.owners[name] = self._last[0] if shared and self._last else name
+        last = self._last
+        self.owners[name] = last[0] if last is not None and last[1] is x else name
         self.allot(name)
 
     def allot(self, name: str) -> None:
@@ -276,9 +276,10 @@ def fit_eigenvalues(
     last: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def in_dtype(basis: Tensor, dtype: torch.dtype) -> Tensor:
-        if basis.dtype == dtype:
-            return basis
-        return cast.setdefault((id(basis), dtype), basis.to(dtype))
+        # Not setdefault, which would convert again before every look-up.
+        if (id(basis), dtype) not in cast:
+            cast[id(basis), dtype] = basis.to(dtype)
+        return cast[id(basis), dtype]
 
     def sink_for(_: Sequence[int], __: Batch) -> Sink:
         last.clear()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
 import torch
@@ -190,10 +190,13 @@ def transformer_blocks(model: nn.Module) -> list[nn.Module]:
 
 
 @contextmanager
-def checkpointed(model: nn.Module) -> Iterator[None]:
+def checkpointed(model: nn.Module) -> Iterator[list[nn.Module]]:
     """Recompute every block's activations in the backward pass instead of holding them.
 
     Transformers' own switch works in training mode only, which would turn dropout on.
+
+    Yields:
+        The blocks.
     """
     blocks = transformer_blocks(model)
     try:
@@ -202,7 +205,7 @@ def checkpointed(model: nn.Module) -> Iterator[None]:
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
         # Stopping early would skip layers whose inputs nothing but the taps need.
         with set_checkpoint_early_stop(False):
-            yield
+            yield blocks
     finally:
         for block in blocks:
             vars(block).pop("forward", None)
@@ -248,10 +251,11 @@ def capture(
         if not y.requires_grad and torch.is_grad_enabled():
             y.requires_grad_(True)
 
-    with checkpointed(model) if checkpointing else nullcontext():
-        inner: set[nn.Module] = set()
-        if checkpointing:
-            inner = {m for block in transformer_blocks(model) for m in block.modules()}
+    recomputing: AbstractContextManager[list[nn.Module]] = (
+        checkpointed(model) if checkpointing else nullcontext([])
+    )
+    with recomputing as blocks:
+        inner = {m for block in blocks for m in block.modules()}
         try:
             for name, module in modules.items():
                 tap = _Tap(name, module, module not in inner, inputs)

@@ -14,7 +14,7 @@ from assay.errors import AssayError
 from assay.influence.contract import LowRank, contract, low_rank
 from assay.influence.ekfac import (
     LayerFactors,
-    absolute_damping,
+    damped,
     example_gradients,
     precondition,
     rotate,
@@ -52,6 +52,12 @@ class RowEvidence:
     hidden: NDArray[np.float32]
 
 
+def _refuse_empty(query_sets: Mapping[str, Sequence[EncodedExample]]) -> None:
+    for name, rows in query_sets.items():
+        if not rows:
+            raise AssayError(f"query set {name!r} is empty: no test input to score on")
+
+
 def query_gradients(
     lm: LanguageModel,
     query_sets: Mapping[str, Sequence[EncodedExample]],
@@ -80,9 +86,7 @@ def query_gradients(
     Raises:
         AssayError: A query set is empty.
     """
-    for name, rows in query_sets.items():
-        if not rows:
-            raise AssayError(f"query set {name!r} is empty: no test input to score on")
+    _refuse_empty(query_sets)
     total = sum(map(len, query_sets.values()))
     kept = total if per_query else len(query_sets)
     device = next(lm.model.parameters()).device
@@ -162,9 +166,7 @@ def low_rank_queries(
     Raises:
         AssayError: A query set is empty.
     """
-    for name, queries in query_sets.items():
-        if not queries:
-            raise AssayError(f"query set {name!r} is empty: no test input to score on")
+    _refuse_empty(query_sets)
     rows = [row for queries in query_sets.values() for row in queries]
     device = next(lm.model.parameters()).device
     found: LowRankQueries = {}
@@ -205,7 +207,7 @@ def scaled_gradients(
         gradients = example_gradients(x @ layer.basis_in, g @ layer.basis_out)
     else:
         gradients = rotate(example_gradients(x, g), layer)
-    return gradients / (layer.eigenvalues + absolute_damping(layer, damping))
+    return gradients / damped(layer.eigenvalues, damping)
 
 
 def precondition_queries(

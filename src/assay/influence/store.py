@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.errors import AssayError
+from assay.files import replacing, write_json
 
 try:
     import fcntl
@@ -130,13 +131,12 @@ class DiskStore:
                 self._open(name, width, fresh)
             if fresh:
                 (self.folder / "done.jsonl").write_text("")
-                _write_json(self.folder / "manifest.json", self._facts)
+                write_json(self.folder / "manifest.json", self._facts)
             done = self._verified(batches)
             # Lines of what failed go, or they would be taken for the new rows'.
             lines = "".join(f"{json.dumps(d)}\n" for d in done)
-            partial = self.folder / ".done.partial"
-            partial.write_text(lines)
-            partial.replace(self.folder / "done.jsonl")
+            with replacing(self.folder / "done.jsonl") as partial:
+                partial.write_text(lines)
             self._log = (self.folder / "done.jsonl").open("a")
         except OSError as error:
             raise self._unwritable(error) from None
@@ -338,9 +338,3 @@ def _header(rows: int, width: int) -> bytes:
         buffer, {"descr": "<f4", "fortran_order": False, "shape": (rows, width)}
     )
     return buffer.getvalue()
-
-
-def _write_json(path: Path, value: Any) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
