@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -33,6 +33,8 @@ log = logging.getLogger("assay")
 
 SMALL_GROUP = 20
 
+Base = TypeVar("Base", bound=str | LanguageModel)
+
 
 def _fingerprint(model: str) -> list[Any]:
     """Name a model's content cheaply: files with sizes and times, or just its id."""
@@ -48,6 +50,23 @@ def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     timings[stage] = round(time.perf_counter() - start, 2)
+
+
+def resolved(
+    settings: ScanSettings, model: str | None, base_model: Base | None
+) -> tuple[str | Base, ScanSettings]:
+    """Choose the model and, for one that was tuned here, its prompt template.
+
+    Raises:
+        AssayError: Both models are given, or none.
+    """
+    if model is not None and base_model is None:
+        if settings.template == "auto":
+            settings = replace(settings, template=tuned_template(model))
+        return model, settings
+    if base_model is not None and model is None:
+        return base_model, settings
+    raise AssayError("give either --model (tuned on this data) or --base-model")
 
 
 def scan(
@@ -82,19 +101,16 @@ def scan(
     Raises:
         AssayError: Bad settings or data, or the folder cannot be written.
     """
-    if (model is None) == (base_model is None):
-        raise AssayError("give either --model (tuned on this data) or --base-model")
+    given, settings = resolved(settings, model, base_model)
     if settings.detector not in DETECTORS:
         raise AssayError(
             f"unknown detector {settings.detector!r}; known: {', '.join(DETECTORS)}"
         )
     if len(corpus) < 2:
         raise AssayError(f"{corpus.source}: one row; a scan compares rows with others")
-    if model is not None and settings.template == "auto":
-        settings = replace(settings, template=tuned_template(model))
     with logged(run) if shard.is_main else nullcontext():
         return _scan(
-            corpus, run, settings, model, base_model, proxy, queries, bars, shard
+            corpus, run, settings, given, base_model, proxy, queries, bars, shard
         )
 
 
@@ -145,15 +161,13 @@ def _scan(
     corpus: Corpus,
     run: Path,
     settings: ScanSettings,
-    model: str | None,
+    given: str | LanguageModel,
     base_model: str | LanguageModel | None,
     proxy: TuneSettings | None,
     queries: Corpus | None,
     bars: Bars,
     shard: Shard,
 ) -> dict[str, Any]:
-    given = model if model is not None else base_model
-    assert given is not None
     name = given if isinstance(given, str) else given.name
     # Which detector is asked for does not change what is measured, only whether
     # transformed inputs are.

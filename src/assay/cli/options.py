@@ -118,6 +118,9 @@ MaxMemoryOption = Annotated[
         help="GiB a scan may take besides the model; what is free by default.",
     ),
 ]
+ProxyEpochsOption = Annotated[
+    int, typer.Option("--epochs", min=1, help="Epochs of tuning --base-model.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 
 

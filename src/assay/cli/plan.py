@@ -11,7 +11,6 @@ import typer
 
 from assay.cli import options as o
 from assay.cli.console import console
-from assay.errors import AssayError
 
 
 def plan_command(
@@ -38,9 +37,7 @@ def plan_command(
     token_budget: o.TokenBudgetOption = 2048,
     checkpointing: o.CheckpointingOption = False,
     max_memory: o.MaxMemoryOption = None,
-    epochs: Annotated[
-        int, typer.Option(min=1, help="Epochs of tuning --base-model.")
-    ] = 4,
+    epochs: o.ProxyEpochsOption = 4,
     format: o.FormatOption = None,
     map: o.MapOption = None,
     split: o.SplitOption = "train",
@@ -55,17 +52,11 @@ def plan_command(
     Takes the options of assay scan. Loads the model, times one batch and one
     eigendecomposition, and writes nothing.
     """
-    if (model is None) == (base_model is None):
-        raise AssayError("give either --model (tuned on this data) or --base-model")
     corpus = o.read(input, format, map, split)
     from assay.gather import ScanSettings, plan_scan, prepare
     from assay.models.load import load_model
-    from assay.models.tune import tuned_template
+    from assay.scan import resolved
 
-    given = model if model is not None else base_model
-    assert given is not None
-    if model is not None and template == "auto":
-        template = tuned_template(model)
     settings = ScanSettings(
         influence=influence,
         queries=query_count,
@@ -82,6 +73,7 @@ def plan_command(
         checkpointing=checkpointing,
         max_memory=max_memory,
     )
+    given, settings = resolved(settings, model, base_model)
     lm = load_model(given)
     work = prepare(lm, corpus, settings, o.read(queries) if queries else None)
     plan = plan_scan(lm, work, settings, out, epochs=0 if model is not None else epochs)

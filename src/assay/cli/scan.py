@@ -131,9 +131,7 @@ def scan_command(
     token_budget: o.TokenBudgetOption = 2048,
     checkpointing: o.CheckpointingOption = False,
     max_memory: o.MaxMemoryOption = None,
-    epochs: Annotated[
-        int, typer.Option(min=1, help="Epochs of tuning --base-model.")
-    ] = 4,
+    epochs: o.ProxyEpochsOption = 4,
     learning_rate: Annotated[
         float, typer.Option(help="Peak learning rate of tuning --base-model.")
     ] = 5e-5,
