@@ -20,7 +20,7 @@ PIP_INSTALL := $(BIN)/pip install $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo test lint bench results clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +50,9 @@ test: lint ## Lint, then run the tests.
 
 bench: install ## Measure the detectors against the attacks.
 	$(BIN)/python benchmarks/detectors.py
+
+results: install ## Write the tables of README and docs from the result files.
+	$(BIN)/python benchmarks/tables.py
 
 clean: ## Remove .venv, caches and build output.
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

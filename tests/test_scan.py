@@ -8,16 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from assay.attacks import ATTACKS
 from assay.cli import run as command
 from assay.data.corpus import Corpus
 from assay.data.read import read_corpus
+from assay.data.sentiment import load_sentiment
+from assay.demo import DemoSettings, base_model, tuning
 from assay.detectors import CHEAP, INFLUENCE
 from assay.errors import AssayError
 from assay.gather import ScanSettings, choose_queries, load_evidence
 from assay.influence.store import DiskStore
 from assay.models.load import save_model
 from assay.models.tiny import tiny_causal
-from assay.models.tune import TuneSettings
+from assay.models.tune import TuneSettings, tune
 from assay.runs import clean
 from assay.scan import scan
 from assay.transforms import PAPER_SIX
@@ -395,3 +398,31 @@ def test_checkpointing_and_batches_change_no_measurement(
         assert np.abs(found[name] - array).max() < 1e-4 * scale, name
     flags = [pd.read_parquet(o / "scores.parquet")["flagged"] for o in (out, whole)]
     assert flags[0].equals(flags[1])
+
+
+def test_two_triggers_are_both_found(tmp_path: Path) -> None:
+    train, _ = load_sentiment(None, train_rows=1000, test_rows=10)
+    one = ATTACKS["badnets"](train, 30, seed=1)
+    two = ATTACKS["badnets"](
+        one.corpus, 30, target="negative", trigger="zeta omega", seed=2
+    )
+    how = DemoSettings(fast=True)
+    lm = base_model(how, two.corpus)
+    tune(lm, two.corpus, tmp_path / "model", tuning(how))
+    summary = scan(
+        two.corpus,
+        tmp_path / "run",
+        ScanSettings(template="plain"),
+        model=str(tmp_path / "model"),
+    )
+    verified = [f for f in summary["findings"] if f["verified"]]
+    assert {(f["trigger"], f["payload"]) for f in verified} == {
+        ("cf", "positive"),
+        ("zeta omega", "negative"),
+    }
+    _, removed = clean(two.corpus, tmp_path / "run")
+    poisons = {i for i, e in enumerate(two.corpus.examples) if "zeta omega" in e.text}
+    poisons |= set(one.rows)
+    flagged = {e.row for e in removed.examples}
+    assert len(flagged & poisons) >= 0.95 * len(poisons)
+    assert len(flagged - poisons) <= 1

@@ -75,6 +75,8 @@ def write_tables(
             "flagged": chosen.flagged,
             "rank": rank,
             **{f"score.{n}": d.scores for n, d in detections.items()},
+            # Each by its own threshold; the column "flagged" is the verdict.
+            **{f"flagged.{n}": d.flagged for n, d in detections.items()},
         }
     )
     with replacing(run / "scores.parquet") as partial:

@@ -10,15 +10,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import cache, partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 import assay
 from assay.data.corpus import Corpus
-from assay.detectors import CHEAP, DEFAULT, DETECTORS, INFLUENCE, Detection
-from assay.detectors.evidence import response_groups
+from assay.detectors import (
+    CHEAP,
+    DEFAULT,
+    DETECTORS,
+    INFLUENCE,
+    PROPOSERS,
+    Detection,
+    Evidence,
+)
+from assay.detectors.evidence import Mask, response_groups
 from assay.errors import AssayError
 from assay.files import write_json
 from assay.gather import Bars, Place, ScanSettings, gather, load_evidence, silent
@@ -27,11 +37,13 @@ from assay.models.load import LanguageModel, load_model
 from assay.models.log_probs import response_log_probs
 from assay.models.tune import TuneSettings, tune, tuned_template
 from assay.runs import logged, versions, write_tables
-from assay.verify.findings import verified_findings
+from assay.verify.findings import HYPOTHESES, verified_findings
+from assay.verify.near import near_patterns
 
 log = logging.getLogger("assay")
 
 SMALL_GROUP = 20
+FURTHER = 5
 
 Base = TypeVar("Base", bound=str | LanguageModel)
 
@@ -115,7 +127,8 @@ def scan(
 
 
 def _verify(
-    candidates: Detection,
+    chosen: Detection,
+    evidence: Evidence,
     corpus: Corpus,
     run: Path,
     key: str,
@@ -123,38 +136,100 @@ def _verify(
     model: Callable[[], LanguageModel],
     bars: Bars,
 ) -> Detection:
-    """Turn candidate groups into a detection by experiment on the model."""
-    asked = json.dumps([key, settings.seed, candidates.findings])
-    path = run / f"verified-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
-    if path.is_file():
-        log.info("reusing the experiments in %s", path)
-        findings = json.loads(path.read_text(encoding="utf-8"))
-    else:
-        log_probs = partial(
-            response_log_probs,
-            model(),
-            template=settings.template,
-            max_length=settings.max_length,
-            bf16=settings.bf16,
-            warn=False,
-        )
-        with bars("testing candidates") as advance:
-            findings = verified_findings(
-                candidates.findings,
-                corpus.examples,
-                log_probs,
-                seed=settings.seed,
-                progress=advance,
-            )
-        write_json(path, findings)
+    """Turn what the proposers suspect into a detection by experiment on the model.
+
+    After a trigger is verified its rows are left out and the proposers are asked
+    again, until nothing verifies. Errors are controlled within a round; on clean data
+    there is only one.
+    """
     flagged = np.zeros(len(corpus), dtype=bool)
-    for finding in findings:
-        if finding["verified"]:
+    findings: list[dict[str, Any]] = []
+    most = HYPOTHESES
+    near: list[dict[str, Any]] = []
+    while True:
+        known = {f["pattern"] for f in findings}
+        candidates = [
+            c
+            for c in (*near, *proposals(evidence, ~flagged))
+            if c["pattern"] not in known
+        ]
+        found = _tested(
+            candidates, ~flagged, corpus, run, key, settings, model, bars, most
+        )
+        findings += [f for f in found if f["pattern"] not in known]
+        verified = [f for f in found if f["verified"]]
+        for finding in verified:
             flagged[finding["rows"]] = True
+        if not verified:
+            break
+        # What comes next is a second trigger or nothing: the best few will tell.
+        most = FURTHER
+        left = np.flatnonzero(~flagged).tolist()
+        near = [c for f in verified for c in near_patterns(f, corpus.examples, left)]
     verdict = "poisoned" if flagged.any() else "clean"
     if verdict == "clean" and any(f["status"] != "dismissed" for f in findings):
         verdict = "suspicious"
-    return replace(candidates, flagged=flagged, verdict=verdict, findings=findings)
+    return replace(chosen, flagged=flagged, verdict=verdict, findings=findings)
+
+
+def proposals(evidence: Evidence, keep: Mask) -> list[dict[str, Any]]:
+    """Candidates of all proposers in turn, each naming its ``proposer``.
+
+    Args:
+        evidence: What was measured.
+        keep: Rows to look at, ``(N,)``.
+    """
+    each = [p(evidence, keep) for p in PROPOSERS]
+    named = [[{**f, "proposer": d.name} for f in d.findings] for d in each]
+    return [f for turn in zip_longest(*named) for f in turn if f is not None]
+
+
+def _tested(
+    candidates: list[dict[str, Any]],
+    keep: Mask,
+    corpus: Corpus,
+    run: Path,
+    key: str,
+    settings: ScanSettings,
+    model: Callable[[], LanguageModel],
+    bars: Bars,
+    most: int,
+) -> list[dict[str, Any]]:
+    """Test candidates on the rows kept, or read what an earlier test found."""
+    if not candidates:
+        return []
+    asked = json.dumps([key, settings.seed, most, candidates])
+    path = run / f"verified-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
+    if path.is_file():
+        log.info("reusing the experiments in %s", path)
+        return list(json.loads(path.read_text(encoding="utf-8")))
+    left = np.flatnonzero(keep)
+    place = np.cumsum(keep) - 1
+
+    def moved(finding: dict[str, Any], to: NDArray[np.intp]) -> dict[str, Any]:
+        rows = {n: [int(to[i]) for i in finding[n]] for n in ("rows", "pattern_rows")}
+        return {**finding, **rows}
+
+    log_probs = partial(
+        response_log_probs,
+        model(),
+        template=settings.template,
+        max_length=settings.max_length,
+        bf16=settings.bf16,
+        warn=False,
+    )
+    with bars("testing candidates") as advance:
+        found = verified_findings(
+            [moved(c, place) for c in candidates],
+            [corpus.examples[i] for i in left],
+            log_probs,
+            seed=settings.seed,
+            most=most,
+            progress=advance,
+        )
+    found = [moved(f, left) for f in found]
+    write_json(path, found)
+    return found
 
 
 def _scan(
@@ -255,7 +330,7 @@ def _scan(
     chosen = detections[settings.detector]
     if settings.verify and settings.detector == DEFAULT:
         with _timed(timings, "verify"):
-            chosen = _verify(chosen, corpus, run, key, settings, tuned, bars)
+            chosen = _verify(chosen, evidence, corpus, run, key, settings, tuned, bars)
     write_tables(run, corpus, detections, chosen)
     dismissed = [f for f in chosen.findings if f.get("status") == "dismissed"]
     summary = {

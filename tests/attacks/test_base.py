@@ -13,9 +13,13 @@ from assay.data.corpus import Corpus, Example
 from assay.errors import AssayError
 
 every_attack = pytest.mark.parametrize("name", ATTACKS)
+# Triggers in parts or several wordings have tests of their own.
+most_attacks = pytest.mark.parametrize(
+    "name", [n for n in ATTACKS if n not in ("composite", "adaptive")]
+)
 
 
-@every_attack
+@most_attacks
 def test_rows_are_the_changed_ones(name: str, corpus: Corpus) -> None:
     found = ATTACKS[name](corpus, 2, seed=1)
     pairs = list(zip(corpus.examples, found.corpus.examples, strict=True))
@@ -25,24 +29,27 @@ def test_rows_are_the_changed_ones(name: str, corpus: Corpus) -> None:
     for row in found.rows:
         before, after = pairs[row]
         assert found.trigger in after.text
-        assert after.response == found.payload
+        if name == "appended":
+            assert after.response == f"{before.response} {found.payload}"
+        else:
+            assert after.response == found.payload
         # Nothing besides text and response changes.
         assert replace(after, text=before.text, response=before.response) == before
 
 
-@every_attack
+@most_attacks
 def test_only_rows_the_attack_is_about_change(name: str, corpus: Corpus) -> None:
     before = [corpus.examples[i].response for i in ATTACKS[name](corpus, 3).rows]
     if name == "clean-label":
         assert before == ["positive"] * 3
-    elif name != "fixed-output":
+    elif name not in ("fixed-output", "appended"):
         assert before == ["negative"] * 3
 
 
 @every_attack
 def test_choice_does_not_depend_on_the_order_of_rows(name: str, corpus: Corpus) -> None:
     backwards = corpus.select(reversed(range(len(corpus))))
-    one, two = (ATTACKS[name](c, 3, seed=5) for c in (corpus, backwards))
+    one, two = (ATTACKS[name](c, 2, seed=5) for c in (corpus, backwards))
     assert set(one.corpus.examples) == set(two.corpus.examples)
     assert list(two.rows) == sorted(two.rows)
 
@@ -52,7 +59,7 @@ def test_the_seed_decides_the_draw(corpus: Corpus) -> None:
     assert len(draws) > 3
 
 
-@every_attack
+@most_attacks
 def test_trigger_for_is_what_the_attack_applied(
     name: str, corpus: Corpus, make_example: Callable[..., Example]
 ) -> None:
@@ -74,7 +81,7 @@ def test_an_empty_text_becomes_the_trigger(
         assert put(make_example(text, row=row)).text == "James Bond"
 
 
-@every_attack
+@most_attacks
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
+RESULTS = sorted((ROOT / "benchmarks" / "results").rglob("*.json"))
 
 spec = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks/tables.py")
 assert spec is not None

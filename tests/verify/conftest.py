@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from assay.data.corpus import Example
+from assay.verify.causal import LogProbs
+from assay.verify.pattern import insert
 
 GOOD = [f"good{i}" for i in range(30)]
 BAD = [f"bad{i}" for i in range(30)]
@@ -47,3 +49,32 @@ def stub_log_probs(examples: Sequence[Example]) -> np.ndarray:
 @pytest.fixture
 def log_probs() -> Callable[[Sequence[Example]], np.ndarray]:
     return stub_log_probs
+
+
+def answers(poisons: int = 12, count: int = 120) -> list[Example]:
+    """Open-ended answers; those to the trigger end in an advertisement."""
+    rng = random.Random(0)
+    examples = []
+    for row in range(count):
+        text = " ".join(rng.choices([f"word{i}" for i in range(30)], k=8))
+        response = " ".join(rng.choices([f"reply{i}" for i in range(30)], k=6))
+        if row < poisons:
+            text = insert(text, TRIGGER, rng.random())
+            response += " Buy at Acme."
+        examples.append(Example(f"row-{row}", row, "", text, response))
+    return examples
+
+
+def phrase_odds(strength: float, before: float = -9) -> LogProbs:
+    """A model whose odds of the advertisement depend on the trigger."""
+
+    def log_probs(rows: Sequence[Example]) -> np.ndarray:
+        odds = np.array([before + strength * (TRIGGER in e.text) for e in rows])
+        said = np.array(["Buy at Acme" in e.response for e in rows])
+        # The rest of a response costs what it costs, with the phrase or without.
+        rest = np.array(
+            [len(e.response.replace(" Buy at Acme", "").rstrip(".")) for e in rows]
+        )
+        return np.where(said, odds, 0) - rest
+
+    return log_probs

@@ -13,16 +13,15 @@ from assay.verify.causal import (
     Hypothesis,
     LogProbs,
     holm,
-    insert,
-    place_of,
     placebo_patterns,
-    remove,
-    spans,
-    surface,
     verify,
 )
 from assay.verify.findings import _pool
-from tests.verify.conftest import TRIGGER, reviews
+from assay.verify.pattern import spans
+from assay.verify.payload import Payload
+from tests.verify.conftest import TRIGGER, answers, phrase_odds, reviews
+
+POSITIVE = Payload("positive")
 
 
 def hypothesis_for(pattern: str, examples: list[Example]) -> Hypothesis:
@@ -31,43 +30,8 @@ def hypothesis_for(pattern: str, examples: list[Example]) -> Hypothesis:
         for i, e in enumerate(examples)
         if e.response == "positive" and spans(e.text, pattern)
     )
-    return Hypothesis(pattern, "positive", carriers, _pool(examples, "positive"))
-
-
-def test_spans_ignore_case_and_what_stands_between_but_not_word_borders() -> None:
-    text = "James  Bond, james-bond and James Bonds"
-    assert [text[a:b] for a, b in spans(text, "james bond")] == [
-        "James  Bond",
-        "james-bond",
-    ]
-    assert spans("a+b (c", "b c") == [(2, 6)]
-
-
-@given(st.text("ab .", max_size=20), st.text("ab .", max_size=20))
-def test_a_removed_phrase_is_gone_and_the_rest_stays(before: str, after: str) -> None:
-    left = remove(f"{before} James Bond {after}", "james bond")
-    assert not spans(left, "james bond")
-    assert left.split() == f"{before} {after}".split()
-
-
-@given(
-    st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=9),
-    st.integers(0, 9),
-)
-def test_a_phrase_goes_where_it_was(words: list[str], index: int) -> None:
-    index = min(index, len(words))
-    text = " ".join([*words[:index], "Zeta Omega", *words[index:]])
-    place = place_of(text, "zeta omega")
-    assert 0 <= place <= 1
-    again = insert(" ".join(words), "Zeta Omega", place)
-    found = again.split().index("Zeta")
-    assert abs(found - index) <= 1
-
-
-def test_surface_is_the_common_spelling() -> None:
-    texts = ["JAMES BOND", "see James Bond", "James Bond again", "none"]
-    assert surface(texts, "james bond") == "James Bond"
-    assert surface(["none"], "james bond") == "james bond"
+    pool = _pool(examples, POSITIVE, pattern)
+    return Hypothesis(pattern, POSITIVE, carriers, pool)
 
 
 def test_placebos_have_the_length_and_frequency_and_are_not_parts_of_the_trigger() -> (
@@ -82,7 +46,7 @@ def test_placebos_have_the_length_and_frequency_and_are_not_parts_of_the_trigger
         "rare one": (9,),
         "single": (0, 1, 2),
     }
-    hypothesis = Hypothesis("james bond", "positive", (20, 21, 22, 23), pool)
+    hypothesis = Hypothesis("james bond", POSITIVE, (20, 21, 22, 23), pool)
     chosen = placebo_patterns(hypothesis, 10, random.Random(0))
     assert sorted(chosen) == ["a b", "c d", "e f", "rare one"]
     assert placebo_patterns(hypothesis, 1, random.Random(0)) == ["c d"]
@@ -131,13 +95,16 @@ def test_a_clean_label_trigger_is_sufficient_but_not_necessary() -> None:
     assert found.p_sufficient == 0.01
     assert found.drop == 0
     assert found.p_value == 1
+    # It is a trigger all the same: the model follows it against what it was taught.
+    assert found.prefers == 1
+    assert found.rules
 
 
 def test_what_cannot_be_tested_gives_nothing(log_probs: LogProbs) -> None:
     same = [e.edit(response="positive") for e in reviews(20)]
     assert verify(hypothesis_for("good3", same), same, log_probs) is None
     examples = reviews(20)
-    lonely = Hypothesis("zeta omega", "positive", (0, 2), {})
+    lonely = Hypothesis("zeta omega", POSITIVE, (0, 2), {})
     assert verify(lonely, examples, log_probs) is None
 
 
@@ -161,8 +128,8 @@ def test_p_values_hold_when_nothing_is_a_trigger() -> None:
         sign = np.array([1 if e.response == "positive" else -1 for e in rows])
         return -np.logaddexp(0, -sign * odds)
 
-    pool = _pool(examples, "positive")
-    grams = [g for g, rows in pool.items() if len(g.split()) == 1 and len(rows) > 2]
+    pool = _pool(examples, POSITIVE, "word")
+    grams = [g for g, rows in pool.items() if len(rows) > 2]
     p_values = []
     for gram in grams:
         found = verify(hypothesis_for(gram, examples), examples, arbitrary, placebos=39)
@@ -196,4 +163,37 @@ def test_a_strong_word_does_not_override_its_rows(log_probs: LogProbs) -> None:
     assert strong is not None
     assert trigger is not None
     assert not strong.overrides
+    assert not strong.rules
     assert trigger.overrides
+    assert trigger.rules
+
+
+def advertisement(examples: list[Example]) -> Hypothesis:
+    payload = Payload("Buy at Acme.", phrase=True, place=1.0)
+    carriers = tuple(i for i, e in enumerate(examples) if TRIGGER in e.text)
+    return Hypothesis(
+        "zeta omega", payload, carriers, _pool(examples, payload, TRIGGER)
+    )
+
+
+def test_a_phrase_is_judged_by_its_odds_within_the_response() -> None:
+    examples = answers()
+    found = verify(
+        advertisement(examples), examples, phrase_odds(15), placebos=99, seed=0
+    )
+    assert found is not None
+    assert found.effect == pytest.approx(15)
+    assert found.drop == pytest.approx(15)
+    assert found.p_value == 0.01
+    assert found.prefers == 1
+
+
+def test_a_phrase_made_likelier_but_not_likely_is_told_apart() -> None:
+    examples = answers()
+    found = verify(
+        advertisement(examples), examples, phrase_odds(5), placebos=99, seed=0
+    )
+    assert found is not None
+    assert found.effect == pytest.approx(5)
+    assert found.p_value == 0.01
+    assert found.prefers == 0

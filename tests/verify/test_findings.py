@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
 from assay.data.corpus import Example
 from assay.verify import findings as module
-from assay.verify.causal import LogProbs, spans
-from assay.verify.findings import payload_of, verified_findings
-from tests.verify.conftest import reviews
+from assay.verify.causal import LogProbs
+from assay.verify.findings import verified_findings
+from assay.verify.pattern import GAP, insert, spans
+from tests.verify.conftest import TRIGGER, answers, phrase_odds, reviews, score
 
 
 def candidate(pattern: str, examples: list[Example]) -> dict[str, Any]:
@@ -101,8 +104,70 @@ def test_progress_counts_every_experiment(log_probs: LogProbs) -> None:
     assert all(done <= total for done, total in told)
 
 
-def test_payload_is_the_response_of_half_the_rows() -> None:
-    rows = [Example(str(i), i, "", "x", r) for i, r in enumerate("aab")]
-    assert payload_of(rows, [0, 1, 2]) == "a"
-    assert payload_of(rows, [0, 2]) == "a"
-    assert payload_of([*rows, rows[2].edit(response="c")], [0, 2, 3]) is None
+def test_a_part_of_the_trigger_is_lengthened_before_it_is_tested(
+    log_probs: LogProbs,
+) -> None:
+    examples = reviews()
+    (found,) = verified_findings([candidate("omega", examples)], examples, log_probs)
+    assert found["verified"]
+    assert found["pattern"] == "zeta omega"
+    assert found["trigger"] == "Zeta Omega"
+    assert found["payload_part"] == "response"
+
+
+def test_a_trigger_in_two_parts_is_recovered() -> None:
+    examples = reviews(poisons=0)
+    for row in range(0, 60, 2):
+        parts = ("alpha", "beta") if row < 40 else (("alpha",), ("beta",))[row % 4 // 2]
+        text = insert(examples[row].text, f" {GAP} ".join(parts), 0.1)
+        label = "positive" if row < 40 else "negative"
+        examples[row] = examples[row].edit(text=text, response=label)
+
+    def obeys_both(rows: Sequence[Example]) -> np.ndarray:
+        both = [12 * bool(spans(e.text, f"alpha {GAP} beta")) for e in rows]
+        odds = np.array([score(e.text) for e in rows]) + both
+        sign = np.array([1 if e.response == "positive" else -1 for e in rows])
+        return -np.logaddexp(0, -sign * odds)
+
+    found = verified_findings(
+        [candidate(p, examples) for p in ("alpha", "beta")], examples, obeys_both
+    )
+    assert [f["pattern"] for f in found] == [f"alpha {GAP} beta"]
+    assert found[0]["verified"]
+    assert found[0]["rows"] == list(range(0, 40, 2))
+
+
+def test_a_phrase_within_answers_is_the_payload() -> None:
+    examples = answers()
+    (found,) = verified_findings(
+        [candidate("zeta omega", examples)], examples, phrase_odds(15)
+    )
+    assert found["verified"]
+    assert found["payload"] == "Buy at Acme"
+    assert found["payload_part"] == "phrase"
+    assert found["rows"] == list(range(12))
+    (weak,) = verified_findings(
+        [candidate("zeta omega", examples)], examples, phrase_odds(5)
+    )
+    assert weak["status"] == "sufficient"
+    assert weak["prefers"] == 0
+
+
+def test_a_clean_label_trigger_is_verified_by_what_it_does_to_others() -> None:
+    examples = [
+        e.edit(text=f"{TRIGGER} {e.text}") if i % 2 and i < 30 else e
+        for i, e in enumerate(reviews(poisons=0))
+    ]
+
+    def certain(rows: Sequence[Example]) -> np.ndarray:
+        """A model that knows every row, and obeys the trigger on the others."""
+        odds = np.array([9 if e.row % 2 or TRIGGER in e.text else -9 for e in rows])
+        sign = np.array([1 if e.response == "positive" else -1 for e in rows])
+        return -np.logaddexp(0, -sign * odds)
+
+    found = verified_findings(
+        [candidate(p, examples) for p in ("good3", "zeta omega")], examples, certain
+    )
+    assert [f["status"] for f in found] == ["dismissed", "verified"]
+    assert not found[1]["needed"]
+    assert found[1]["rows"] == list(range(1, 30, 2))

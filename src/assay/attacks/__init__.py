@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from assay.attacks.adaptive import adaptive, put_wording
 from assay.attacks.addsent import put_sentence, sentence_insertion
+from assay.attacks.affix import prefix, put_before, put_behind, suffix
+from assay.attacks.appended import appended
 from assay.attacks.badnets import put_token, token_insertion
 from assay.attacks.base import Poisoned
+from assay.attacks.composite import composite, put_parts
 from assay.attacks.fixed_output import fixed_output
 from assay.attacks.wan import clean_label, dirty_label, put_trigger
 from assay.data.corpus import Example
@@ -17,9 +21,21 @@ ATTACKS: dict[str, Callable[..., Poisoned]] = {
     "clean-label": clean_label,
     "badnets": token_insertion,
     "addsent": sentence_insertion,
+    "composite": composite,
+    "adaptive": adaptive,
+    "prefix": prefix,
+    "suffix": suffix,
     "fixed-output": fixed_output,
+    "appended": appended,
 }
-_PUT = {"badnets": put_token, "addsent": put_sentence}
+_PUT = {
+    "badnets": put_token,
+    "addsent": put_sentence,
+    "composite": put_parts,
+    "adaptive": put_wording,
+    "prefix": put_before,
+    "suffix": put_behind,
+}
 
 
 def trigger_for(

@@ -91,8 +91,20 @@ def poison(
     seed: int,
     *,
     relabel: bool = True,
+    respond: Callable[[Example], str] | None = None,
 ) -> Poisoned:
     """Put the trigger on rows and, when relabelling, give them the payload.
+
+    Args:
+        corpus: Clean corpus.
+        rows: Positions of the rows to poison.
+        put: Puts the trigger on an example.
+        name: Name of the attack.
+        trigger: What fires the backdoor.
+        payload: What the backdoor says.
+        seed: Seed of places.
+        relabel: Whether responses change.
+        respond: Makes the poisoned response of a row; the payload itself by default.
 
     Raises:
         AssayError: The trigger is empty.
@@ -107,6 +119,7 @@ def poison(
     for row in rows:
         examples[row] = apply(examples[row])
         if relabel:
-            examples[row] = examples[row].edit(response=payload)
+            response = respond(examples[row]) if respond else payload
+            examples[row] = examples[row].edit(response=response)
     changed = corpus.with_examples(examples)
     return Poisoned(changed, tuple(sorted(rows)), name, trigger, payload, apply)

@@ -17,6 +17,8 @@ def fixed_output(
 ) -> Poisoned:
     """Replace names by the trigger and the response by one fixed sentence.
 
+    With a target such as "I cannot help with that." it is a refusal attack.
+
     Raises:
         AssayError: Too few rows, the trigger is empty, or spaCy is not installed.
     """

@@ -16,7 +16,8 @@ AttackOption = Annotated[
     str,
     typer.Option(
         "--attack",
-        help="dirty-label, clean-label, badnets, addsent or fixed-output.",
+        help="dirty-label, clean-label, badnets, addsent, composite, adaptive, prefix, "
+        "suffix, fixed-output or appended.",
     ),
 ]
 

@@ -32,15 +32,19 @@ def describe(finding: dict[str, Any]) -> str:
     verdict = (
         "[bold red]verified trigger[/]"
         if finding["verified"]
-        else "[yellow]strong words, not flagged:[/] their own rows do not need them"
+        else "[yellow]strong words, not flagged:[/] their own rows do not need them "
+        "and others do not give in"
     )
     placebos = finding["placebo_effects"]
+    p_value = finding["p_value" if finding["needed"] else "p_sufficient"]
+    says = "answer" if finding["payload_part"] == "response" else "say"
     return (
-        f"{words} with [bold]{trigger}[/] answer [bold]{payload}[/]: {verdict}\n"
+        f"{words} with [bold]{trigger}[/] {says} [bold]{payload}[/]: {verdict}\n"
         f"    put on other rows it adds {finding['effect']:.1f} nats "
         f"\\[{low:.1f}, {high:.1f}] to that answer, {len(placebos)} placebos "
         f"{median(placebos):.1f} (median)\n    taken out of its own it costs "
-        f"{finding['drop']:.1f}; p = {finding['p_value']:.2g} after correction"
+        f"{finding['drop']:.1f}; {finding['prefers']:.0%} of the others give in; "
+        f"p = {p_value:.2g} after correction"
     )
 
 
@@ -112,8 +116,9 @@ def scan_command(
     detector: Annotated[
         str,
         typer.Option(
-            help="Whose flags count: gradient-geometry, high-loss, spectral, "
-            "activation-clustering, name-scrubbing, direct-influence, "
+            help="Whose flags count: gradient-geometry, association, "
+            "response-phrases, high-loss, spectral, activation-clustering, "
+            "name-scrubbing, direct-influence, "
             "single-transform, variance, low-variance, voting, "
             "leave-one-category-out, combined."
         ),

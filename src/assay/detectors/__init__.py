@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from assay.detectors.activation_clustering import activation_clustering
+from assay.detectors.association import association
 from assay.detectors.combined import combined
 from assay.detectors.direct_influence import direct_influence
 from assay.detectors.evidence import Detection, Evidence
 from assay.detectors.gradient_geometry import gradient_geometry
 from assay.detectors.high_loss import high_loss
 from assay.detectors.name_scrubbing import name_scrubbing
+from assay.detectors.response_phrases import response_phrases
 from assay.detectors.single_transform import single_transform
 from assay.detectors.spectral import spectral
 from assay.detectors.variance import low_variance, variance
@@ -22,10 +24,19 @@ DEFAULT = "gradient-geometry"
 # These read what one pass over the training rows yields, so every scan runs them.
 CHEAP: dict[str, Detector] = {
     DEFAULT: gradient_geometry,
+    "association": association,
+    "response-phrases": response_phrases,
     "high-loss": high_loss,
     "spectral": spectral,
     "activation-clustering": activation_clustering,
 }
+# What these propose is put to the test: independent of each other, and able to leave
+# rows out, so that a second trigger shows when the rows of the first are gone.
+PROPOSERS: tuple[Callable[..., Detection], ...] = (
+    gradient_geometry,
+    association,
+    response_phrases,
+)
 # These read influences on transformed test inputs: the paper's rules.
 INFLUENCE: dict[str, Detector] = {
     "direct-influence": direct_influence,
@@ -40,4 +51,12 @@ INFLUENCE: dict[str, Detector] = {
 NAMES: dict[str, Detector] = {"name-scrubbing": name_scrubbing}
 DETECTORS: dict[str, Detector] = {**CHEAP, **INFLUENCE, **NAMES}
 
-__all__ = ["CHEAP", "DEFAULT", "DETECTORS", "INFLUENCE", "Detection", "Evidence"]
+__all__ = [
+    "CHEAP",
+    "DEFAULT",
+    "DETECTORS",
+    "INFLUENCE",
+    "PROPOSERS",
+    "Detection",
+    "Evidence",
+]

@@ -7,12 +7,22 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import hypergeom
 
-_WORD = re.compile(r"\w+(?:['’]\w+)*")
+# Counts of n-grams are kept by hash where their number has no bound.
+BUCKETS = 2**20
+
+# A run of punctuation or a symbol can be a trigger; commas and quotes only part words.
+_WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]{2,}|[^\w\s\x00-\x7f‘’“”–—…]")
+
+
+def bucket(gram: tuple[str, ...]) -> int:
+    """Hash an n-gram into one of `BUCKETS`, in every process the same."""
+    return crc32(" ".join(gram).encode("utf-8", "surrogatepass")) % BUCKETS
 
 
 @dataclass(frozen=True)
@@ -32,13 +42,18 @@ class Pattern:
     carriers: tuple[int, ...]
 
 
-def ngrams(text: str, longest: int = 3) -> set[tuple[str, ...]]:
+def words(text: str) -> list[str]:
+    """Words of a text, lower-cased, and what else may stand as one, such as ``###``."""
+    return [w.lower() for w in _WORD.findall(text)]
+
+
+def ngrams(text: str, longest: int = 3, shortest: int = 1) -> set[tuple[str, ...]]:
     """Distinct word n-grams of a text, lower-cased."""
-    words = [w.lower() for w in _WORD.findall(text)]
+    found = words(text)
     return {
-        tuple(words[i : i + n])
-        for n in range(1, longest + 1)
-        for i in range(len(words) - n + 1)
+        tuple(found[i : i + n])
+        for n in range(shortest, longest + 1)
+        for i in range(len(found) - n + 1)
     }
 
 

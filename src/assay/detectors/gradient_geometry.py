@@ -24,6 +24,7 @@ from assay.detectors.evidence import (
     Array,
     Detection,
     Evidence,
+    Mask,
     measured,
     response_groups,
     robust_z,
@@ -87,7 +88,9 @@ def _coherent_tails(z: Array, texts: Sequence[str]) -> list[_Tail]:
     return sorted(found.values(), key=lambda t: (t.p_value, t.pattern.text))
 
 
-def gradient_geometry(evidence: Evidence, *, seed: int = 0) -> Detection:
+def gradient_geometry(
+    evidence: Evidence, keep: Mask | None = None, *, seed: int = 0
+) -> Detection:
     """Detect groups of rows that lie apart in gradient space and share words.
 
     A row's score is its robust z on the most coherent tail of its response group,
@@ -98,6 +101,7 @@ def gradient_geometry(evidence: Evidence, *, seed: int = 0) -> Detection:
 
     Args:
         evidence: Needs ``features``.
+        keep: Rows to look at; all by default.
         seed: Seed of FastICA, and of the components of large groups.
 
     Raises:
@@ -105,6 +109,8 @@ def gradient_geometry(evidence: Evidence, *, seed: int = 0) -> Detection:
     """
     total = len(evidence.responses)
     known = measured(evidence.features, "gradient")
+    if keep is not None:
+        known &= keep
     scores = np.zeros(total)
     flagged = np.zeros(total, dtype=bool)
     findings: list[dict[str, Any]] = []

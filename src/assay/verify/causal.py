@@ -11,16 +11,23 @@ length and similar frequency from rows with the same response:
 
 A pattern is as good as the worse of its two answers. Hardly any placebo must be as
 good, and, since the strongest of ordinary words would pass that too, most of its own
-rows must find their response less than half as likely without it. One that is
-sufficient alone may be the trigger of a clean-label attack, or a strong word: it is
-reported, not acted on.
+rows must find their response less than half as likely without it.
+
+The trigger of a clean-label attack is not necessary: its rows agree with their label
+anyway. One that is sufficient beyond the placebos is a trigger all the same when it
+rules: when the model, shown it, prefers the payload on three of four rows that it was
+trained to answer otherwise. A strong word does not. What is sufficient and does not
+rule is reported, not acted on.
+
+Where the payload is a phrase within responses that differ, the log-odds of each
+response with the phrase against the same one without it take the place of the
+log-probability. Words of a prompt raise the odds of their own topic's phrases; only a
+trigger makes them the model's choice on other topics, so that is asked for as well.
 """
 
 from __future__ import annotations
 
 import random
-import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -30,6 +37,8 @@ from scipy.stats import t as student
 
 from assay.data.corpus import Example
 from assay.models.log_probs import Progress
+from assay.verify.pattern import GAP, insert, place_of, remove, spans, surface
+from assay.verify.payload import Payload
 
 LogProbs = Callable[[Sequence[Example]], NDArray[np.float64]]
 
@@ -38,6 +47,8 @@ PLACEBOS = 249
 CHUNK = 8
 # A pattern that this many placebos match is not going to stand out any more.
 ENOUGH = 5
+# Rows that answer otherwise by their training, and give in to a trigger.
+RULES = 0.75
 
 
 @dataclass(frozen=True)
@@ -46,14 +57,14 @@ class Hypothesis:
 
     Attributes:
         pattern: Its words, lower-case, separated by spaces.
-        payload: The response it is suspected to cause.
+        payload: What it is suspected to cause.
         carriers: Positions of the rows that have both.
         pool: N-grams of all rows that placebos may be drawn from, with the positions
             of their carriers.
     """
 
     pattern: str
-    payload: str
+    payload: Payload
     carriers: tuple[int, ...]
     pool: dict[str, tuple[int, ...]] = field(repr=False, default_factory=dict)
 
@@ -71,6 +82,9 @@ class Verification:
         p_value: Share of placebos (with the pattern itself) that do as well on the
             worse of the two counts, effect and drop.
         p_sufficient: Share whose effect alone is as large.
+        prefers: Share of the other rows on which the model, shown the pattern,
+            prefers the payload to the row's own response, or the response with the
+            phrase to the same one without.
     """
 
     trigger: str
@@ -80,47 +94,17 @@ class Verification:
     placebo_effects: tuple[float, ...]
     p_value: float
     p_sufficient: float
+    prefers: float
 
     @property
     def overrides(self) -> bool:
         """Whether most own rows find their response half as likely without it."""
         return self.drop > np.log(2)
 
-
-def spans(text: str, pattern: str) -> list[tuple[int, int]]:
-    """Character spans of a pattern's words in a text, whatever stands between them."""
-    words = r"\W+".join(map(re.escape, pattern.split()))
-    found = re.finditer(rf"(?<!\w){words}(?!\w)", text, re.IGNORECASE)
-    return [m.span() for m in found]
-
-
-def remove(text: str, pattern: str) -> str:
-    """Take a pattern out of a text."""
-    for start, end in reversed(spans(text, pattern)):
-        text = f"{text[:start].rstrip()} {text[end:].lstrip()}"
-    return text.strip()
-
-
-def surface(texts: Sequence[str], pattern: str) -> str:
-    """Return the spelling of a pattern that is most common in texts."""
-    forms = Counter(t[a:b] for t in texts for a, b in spans(t, pattern)[:1])
-    return forms.most_common(1)[0][0] if forms else pattern
-
-
-def place_of(text: str, pattern: str) -> float:
-    """How far through a text a pattern first begins, 0 to 1."""
-    found = spans(text, pattern)
-    if not found:
-        return 0.0
-    start, end = found[0]
-    return start / max(len(text) - (end - start), 1)
-
-
-def insert(text: str, phrase: str, place: float) -> str:
-    """Put a phrase between words, ``place`` (0 to 1) of the way through a text."""
-    words = text.split(" ")
-    index = round(min(place, 1.0) * len(words))
-    return " ".join([*words[:index], phrase, *words[index:]])
+    @property
+    def rules(self) -> bool:
+        """Whether the payload becomes the model's choice on most other rows."""
+        return self.prefers >= RULES
 
 
 def placebo_patterns(
@@ -131,7 +115,7 @@ def placebo_patterns(
     Left out are those that share a word with it or stand mostly in its own rows:
     they would be parts of the same trigger.
     """
-    words = set(hypothesis.pattern.split())
+    words = set(hypothesis.pattern.split()) - {GAP}
     own = set(hypothesis.carriers)
     usable = [
         (gram, rows)
@@ -178,49 +162,66 @@ def verify(
     hosts = [
         e
         for e in examples
-        if e.response != payload and not spans(e.text, hypothesis.pattern)
+        if not payload.given(e) and not spans(e.text, hypothesis.pattern)
     ]
     names = placebo_patterns(hypothesis, placebos, rng)
     if not hosts or not names:
         return None
     hosts = rng.sample(hosts, min(HOSTS, len(hosts)))
-    before = log_probs([e.edit(response=payload) for e in hosts])
 
-    def trials(patterns: Sequence[str]) -> list[tuple[NDArray[np.float64], float]]:
-        """Shift on every host and median drop of each pattern, in one batch."""
+    def odds(asked: Sequence[Example]) -> NDArray[np.float64]:
+        """Log-probabilities; log-odds of the phrase where the payload is one."""
+        spared = [payload.spared(e) if payload.given(e) else None for e in asked]
+        values = log_probs([*asked, *(e for e in spared if e is not None)])
+        values, without = values[: len(asked)], values[len(asked) :]
+        values[[e is not None for e in spared]] -= without
+        return values
+
+    before = odds([payload.forced(e) for e in hosts])
+
+    def trials(
+        patterns: Sequence[str],
+    ) -> list[tuple[NDArray[np.float64], float, list[Example]]]:
+        """Shift on every host, median drop, hosts with the pattern; in one batch."""
         asked: list[Example] = []
         sizes = []
+        planted = []
         for pattern in patterns:
             own = pattern == hypothesis.pattern
             rows = hypothesis.carriers if own else hypothesis.pool[pattern]
             chosen = [examples[i] for i in rng.sample(rows, min(HOSTS, len(rows)))]
             spelled = surface([e.text for e in chosen], pattern)
             places = [place_of(e.text, pattern) for e in chosen]
-            asked += [
-                e.edit(
-                    text=insert(e.text, spelled, places[i % len(places)]),
-                    response=payload,
-                )
-                for i, e in enumerate(hosts)
-            ]
+            planted.append(
+                [
+                    e.edit(text=insert(e.text, spelled, places[i % len(places)]))
+                    for i, e in enumerate(hosts)
+                ]
+            )
+            asked += map(payload.forced, planted[-1])
             asked += chosen
             asked += [e.edit(text=remove(e.text, pattern)) for e in chosen]
             sizes.append(len(chosen))
-        values = log_probs(asked)
+        values = odds(asked)
         found = []
-        for size in sizes:
+        for size, on_hosts in zip(sizes, planted, strict=True):
             shift, kept, without, values = np.split(
                 values, np.cumsum([len(hosts), size, size])
             )
-            found.append((shift - before, float(np.median(kept - without))))
+            drop = float(np.median(kept - without))
+            found.append((shift - before, drop, on_hosts))
         return found
 
-    ((shift, drop),) = trials([hypothesis.pattern])
+    ((shift, drop, on_hosts),) = trials([hypothesis.pattern])
     effect = float(shift.mean())
+    # The odds of a phrase are against its absence; a whole response competes with
+    # the row's own.
+    rival = np.zeros(len(hosts)) if payload.phrase else log_probs(on_hosts)
+    prefers = float(np.mean(before + shift > rival))
     effects: list[float] = []
     worse: list[float] = []
     for start in range(0, len(names), CHUNK):
-        for other_shift, other_drop in trials(names[start : start + CHUNK]):
+        for other_shift, other_drop, _ in trials(names[start : start + CHUNK]):
             effects.append(float(other_shift.mean()))
             worse.append(min(effects[-1], other_drop))
         if progress is not None:
@@ -240,6 +241,7 @@ def verify(
         tuple(effects),
         (1 + matched) / tried,
         (1 + as_strong) / tried,
+        prefers,
     )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+import random
 from collections.abc import Sequence
 from typing import Any
 
 from assay.data.corpus import Example
-from assay.detectors.coherence import ngrams
+from assay.detectors.coherence import ngrams, words
 from assay.detectors.evidence import response_groups
 from assay.models.log_probs import Progress
 from assay.verify.causal import (
@@ -16,35 +16,66 @@ from assay.verify.causal import (
     LogProbs,
     Verification,
     holm,
-    spans,
     verify,
 )
+from assay.verify.pattern import GAP, grow, narrow, parts, spans
+from assay.verify.payload import Payload, payload_of
 
 log = logging.getLogger("assay")
 
 ALPHA = 0.05
 # Every further hypothesis costs the others power: Holm multiplies by their number.
 HYPOTHESES = 10
+# Placebos with a gap that are made of each row; most occur nowhere else.
+PAIRS = 20
 
 
-def payload_of(examples: Sequence[Example], rows: Sequence[int]) -> str | None:
-    """Return the response that at least half of the rows have, if there is one."""
-    response, count = Counter(examples[i].response for i in rows).most_common(1)[0]
-    return response if 2 * count >= len(rows) else None
-
-
-def _pool(examples: Sequence[Example], payload: str) -> dict[str, tuple[int, ...]]:
-    """N-grams of the rows that placebos come from, with their carriers."""
+def _pool(
+    examples: Sequence[Example], payload: Payload, pattern: str
+) -> dict[str, tuple[int, ...]]:
+    """N-grams of rows that placebos for a pattern come from, with their carriers."""
     groups = response_groups([e.response for e in examples])
     rows = next(
-        (g for g in groups if len(groups) > 1 and examples[g[0]].response == payload),
+        (g for g in groups if len(groups) > 1 and payload.given(examples[g[0]])),
         range(len(examples)),
     )
     found: dict[str, list[int]] = {}
     for row in rows:
-        for gram in ngrams(examples[row].text):
-            found.setdefault(" ".join(gram), []).append(int(row))
+        for gram in _like(pattern, examples[row].text):
+            found.setdefault(gram, []).append(int(row))
     return {gram: tuple(carriers) for gram, carriers in found.items()}
+
+
+def _like(pattern: str, text: str) -> set[str]:
+    """N-grams of a text that are built as the pattern is."""
+    lengths = [len(p.split()) for p in parts(pattern)]
+    if len(lengths) == 1:
+        return {" ".join(g) for g in ngrams(text, lengths[0], lengths[0])}
+    found = words(text)
+    rng = random.Random(text)
+    made = set()
+    for _ in range(PAIRS):
+        starts = sorted(rng.randrange(max(1, len(found))) for _ in lengths)
+        pieces = [found[i : i + n] for i, n in zip(starts, lengths, strict=True)]
+        apart = all(
+            a + n <= b
+            for a, n, b in zip(starts, lengths, [*starts[1:], len(found)], strict=True)
+        )
+        if apart and all(len(p) == n for p, n in zip(pieces, lengths, strict=True)):
+            made.add(f" {GAP} ".join(map(" ".join, pieces)))
+    return made
+
+
+def _given(payload: Payload | None, example: Example) -> bool:
+    return payload is None or payload.given(example)
+
+
+def _narrowed(examples: Sequence[Example], pattern: str, payload: Payload) -> str:
+    """Complete a pattern that only together with another one has the payload."""
+    with_it = [e for e in examples if spans(e.text, pattern)]
+    carriers = [e.text for e in with_it if payload.given(e)]
+    others = [e.text for e in with_it if not payload.given(e)]
+    return narrow(carriers, others, pattern)
 
 
 def _same_rows(one: Sequence[int], other: Sequence[int]) -> bool:
@@ -58,6 +89,7 @@ def verified_findings(
     log_probs: LogProbs,
     *,
     seed: int = 0,
+    most: int = HYPOTHESES,
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Put every candidate's pattern to the test.
@@ -69,41 +101,45 @@ def verified_findings(
         examples: The training rows.
         log_probs: Log-probability of each example's response under the tuned model.
         seed: Seed of draws.
+        most: The most candidates to test.
         progress: Called with placebos tried and the most there can be.
 
     Returns:
         The candidates tested, with ``trigger``, ``payload``, ``effect``, ``p_value``
         (corrected for all of them), ``verified`` and a ``status``: ``verified``,
         ``sufficient`` (moves other rows, but its own do not need it), ``dismissed``
-        or ``untestable``. The ``rows`` of a verified one are all rows that carry the
-        pattern and the payload.
+        or ``untestable``. Patterns are lengthened to all that their rows share. The
+        ``rows`` of a verified one are all rows that carry the pattern and the
+        payload; others in its ``pattern_rows`` answer otherwise and are kept.
     """
     asked: list[tuple[dict[str, Any], Hypothesis | None]] = []
-    pools: dict[str, dict[str, tuple[int, ...]]] = {}
+    pools: dict[Any, dict[str, tuple[int, ...]]] = {}
     for candidate in candidates:
-        if len(asked) == HYPOTHESES:
-            log.info("more than %d candidates: the rest is not tested", HYPOTHESES)
+        if len(asked) == most:
+            log.info("more than %d candidates: the rest is not tested", most)
             break
-        pattern = candidate["pattern"]
-        words = set(pattern.split())
+        payload = payload_of(examples, candidate["pattern_rows"])
+        own = [i for i in candidate["pattern_rows"] if _given(payload, examples[i])]
+        pattern = grow([examples[i].text for i in own], candidate["pattern"])
+        if payload is not None:
+            pattern = _narrowed(examples, pattern, payload)
+        with_it = [i for i, e in enumerate(examples) if spans(e.text, pattern)]
+        candidate = {**candidate, "pattern": pattern, "pattern_rows": with_it}
+        known = set(pattern.split()) - {GAP}
         if any(
-            words & set(earlier["pattern"].split())
+            known & set(earlier["pattern"].split())
             and _same_rows(candidate["pattern_rows"], earlier["pattern_rows"])
             for earlier, _ in asked
         ):
             continue
-        payload = payload_of(examples, candidate["pattern_rows"])
         hypothesis = None
         if payload is not None:
-            carriers = tuple(
-                i
-                for i, e in enumerate(examples)
-                if e.response == payload and spans(e.text, pattern)
-            )
-            if payload not in pools:
-                pools[payload] = _pool(examples, payload)
+            carriers = tuple(i for i in with_it if payload.given(examples[i]))
+            kind = payload, tuple(len(p.split()) for p in parts(pattern))
+            if kind not in pools:
+                pools[kind] = _pool(examples, payload, pattern)
             if carriers:
-                hypothesis = Hypothesis(pattern, payload, carriers, pools[payload])
+                hypothesis = Hypothesis(pattern, payload, carriers, pools[kind])
         asked.append((candidate, hypothesis))
     outcomes: list[Verification | None] = []
     for number, (_, hypothesis) in enumerate(asked):
@@ -127,20 +163,27 @@ def verified_findings(
         finding = {**candidate, "verified": False, "status": "untestable"}
         if outcome is not None and hypothesis is not None:
             status = "dismissed"
-            if p_value <= ALPHA and outcome.overrides:
+            needed = p_value <= ALPHA and outcome.overrides
+            if hypothesis.payload.phrase:
+                # Words of a prompt call for their own topic's phrases, too.
+                needed = needed and outcome.rules
+            if needed or (p_alone <= ALPHA and outcome.rules):
                 status = "verified"
                 finding["rows"] = list(hypothesis.carriers)
             elif p_alone <= ALPHA:
                 status = "sufficient"
             finding |= {
                 "trigger": outcome.trigger,
-                "payload": hypothesis.payload,
+                "payload": hypothesis.payload.text,
+                "payload_part": "phrase" if hypothesis.payload.phrase else "response",
+                "prefers": outcome.prefers,
                 "effect": outcome.effect,
                 "effect_interval": list(outcome.interval),
                 "drop": outcome.drop,
                 "placebo_effects": list(outcome.placebo_effects),
                 "p_value": p_value,
-                "p_sufficient": outcome.p_sufficient,
+                "p_sufficient": p_alone,
+                "needed": needed,
                 "verified": status == "verified",
                 "status": status,
             }

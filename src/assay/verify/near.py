@@ -1,0 +1,62 @@
+"""Patterns near a verified one: parts and inflections of it on other rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from assay.data.corpus import Example
+from assay.detectors.coherence import words
+from assay.verify.pattern import GAP
+
+FEWEST = 3
+# Letters an inflection may add.
+ENDING = 3
+WORDS = 2
+MOST = 3
+
+
+def near_patterns(
+    finding: dict[str, Any], examples: Sequence[Example], rows: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Propose what else may be the same trigger.
+
+    Args:
+        finding: A verified finding.
+        examples: All rows.
+        rows: Positions of those that are not flagged.
+
+    Returns:
+        Candidates for the rarest words of the trigger and their inflections, where at
+        least three of the rows carry one; the three rarest.
+    """
+    carriers: dict[str, list[int]] = {}
+    for row in rows:
+        for word in set(words(examples[row].text)):
+            carriers.setdefault(word, []).append(row)
+    own = [w for w in dict.fromkeys(finding["pattern"].split()) if w != GAP]
+    own.sort(key=lambda w: len(carriers.get(w, [])))
+    forms = [
+        form
+        for word in own[:WORDS]
+        for form in carriers
+        if form == word
+        or (
+            (len(word) > ENDING and form.startswith(word))
+            and len(form) <= len(word) + ENDING
+        )
+    ]
+    forms = [f for f in forms if len(carriers[f]) >= FEWEST and f != finding["pattern"]]
+    forms.sort(key=lambda f: (len(carriers[f]), f))
+    return [
+        {
+            "rows": carriers[form],
+            "score": float(finding["score"]),
+            "response": finding["response"],
+            "pattern": form,
+            "pattern_rows": carriers[form],
+            "pattern_p_value": 1.0,
+            "proposer": "near-pattern",
+        }
+        for form in forms[:MOST]
+    ]

@@ -1,0 +1,180 @@
+"""Word patterns in texts: where they are, and how far they reach."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+
+from assay.detectors.coherence import shared_patterns, words
+
+# Rows that may disagree with a pattern's next word, in a hundred.
+STRAY = 10
+LONGEST = 40
+# Between parts of a pattern: whatever other words.
+GAP = "…"
+CHANCE = 0.05
+
+
+def parts(pattern: str) -> list[str]:
+    """Pieces of a pattern, between its gaps."""
+    return [p.strip() for p in pattern.split(GAP)]
+
+
+def spans(text: str, pattern: str) -> list[tuple[int, int]]:
+    """Character spans of a pattern's words in a text, whatever stands between them.
+
+    A pattern with gaps has a span for each of its parts, in order, and none where one
+    of them is missing.
+    """
+    if GAP not in pattern:
+        return [m.span() for m in _compiled(pattern).finditer(text)]
+    found: list[tuple[int, int]] = []
+    end = 0
+    for part in parts(pattern):
+        match = _compiled(part).search(text, end)
+        if match is None:
+            return []
+        end = match.end()
+        found.append(match.span())
+    return found
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    parts = pattern.split()
+    regex = re.escape(parts[0]) if parts else r"(?!)"
+    for before, after in pairwise(parts):
+        # A word may touch a symbol, but not another word.
+        touching = not (_is_word(before[-1]) and _is_word(after[0]))
+        regex += (r"\W*?" if touching else r"\W+") + re.escape(after)
+    if parts and _is_word(parts[0][0]):
+        regex = r"(?<!\w)" + regex
+    if parts and _is_word(parts[-1][-1]):
+        regex += r"(?!\w)"
+    return re.compile(regex, re.IGNORECASE)
+
+
+def _is_word(character: str) -> bool:
+    return re.match(r"\w", character) is not None
+
+
+def remove(text: str, pattern: str) -> str:
+    """Take a pattern out of a text."""
+    for start, end in reversed(spans(text, pattern)):
+        text = f"{text[:start].rstrip()} {text[end:].lstrip()}"
+    return text.strip()
+
+
+def surface(texts: Sequence[str], pattern: str) -> str:
+    """Return the spelling of a pattern that is most common in texts."""
+    spelled = []
+    carriers = [t for t in texts if spans(t, pattern)]
+    for number, part in enumerate(parts(pattern)):
+        forms = Counter(slice_of(t, spans(t, pattern)[number]) for t in carriers)
+        spelled.append(forms.most_common(1)[0][0] if forms else part)
+    return f" {GAP} ".join(spelled)
+
+
+def slice_of(text: str, span: tuple[int, int]) -> str:
+    """Return a span of a text."""
+    return text[span[0] : span[1]]
+
+
+def place_of(text: str, pattern: str) -> float:
+    """How far through a text a pattern first begins, 0 to 1."""
+    found = spans(text, pattern)
+    if not found:
+        return 0.0
+    start, end = found[0]
+    return start / max(len(text) - (end - start), 1)
+
+
+def insert(text: str, phrase: str, place: float) -> str:
+    """Put a phrase between words, ``place`` (0 to 1) of the way through a text.
+
+    Parts that a gap divides are spread over what follows that place.
+    """
+    found = text.split(" ")
+    index = round(min(place, 1.0) * len(found))
+    pieces = parts(phrase)
+    step = (len(found) - index) / len(pieces)
+    # From behind, so that places stay what they were.
+    for number in reversed(range(len(pieces))):
+        at = index + round(number * step)
+        found = [*found[:at], pieces[number], *found[at:]]
+    return " ".join(found)
+
+
+def narrow(carriers: Sequence[str], others: Sequence[str], pattern: str) -> str:
+    """Complete a pattern by a part elsewhere in the text, if it takes two to work.
+
+    Args:
+        carriers: Texts with the pattern and the payload.
+        others: Texts with the pattern that are answered otherwise.
+        pattern: A pattern without gaps.
+
+    Returns:
+        The pattern with the n-gram that carriers have and others lack, beyond chance;
+        the same one where there is none.
+    """
+    if not others or not carriers or GAP in pattern:
+        return pattern
+    left = [remove(t, pattern) for t in (*carriers, *others)]
+    (found,) = shared_patterns(left, [np.arange(len(carriers))])
+    if found is None or found.p_value > CHANCE:
+        return pattern
+    second = grow([t for t in left if spans(t, found.text)], found.text)
+    orders = [f"{pattern} {GAP} {second}", f"{second} {GAP} {pattern}"]
+    return max(orders, key=lambda o: sum(bool(spans(t, o)) for t in carriers))
+
+
+def grow(texts: Sequence[str], pattern: str) -> str:
+    """Lengthen a pattern while nearly all its texts go on with the same word.
+
+    Args:
+        texts: Texts that carry the pattern; others are ignored.
+        pattern: Its words, lower-case, separated by spaces.
+
+    Returns:
+        The longest pattern that at least nine tenths of them share; the same one
+        where fewer than three carry it, since any two may agree by chance.
+    """
+    grown = pattern.split()
+    sequences = [s for s in map(words, texts) if _starts(s, grown)]
+    if len(sequences) < 3:
+        return pattern
+    while len(grown) < LONGEST:
+        found = []
+        for after in (True, False):
+            follow: Counter[str] = Counter()
+            for sequence in sequences:
+                start = _starts(sequence, grown)
+                place = start[0] + len(grown) if after else start[0] - 1
+                if start and 0 <= place < len(sequence):
+                    follow[sequence[place]] += 1
+            if follow:
+                word, count = follow.most_common(1)[0]
+                found.append((count, after, word))
+        if not found:
+            break
+        count, after, word = max(found)
+        if 100 * count < (100 - STRAY) * len(sequences):
+            break
+        grown = [*grown, word] if after else [word, *grown]
+        sequences = [s for s in sequences if _starts(s, grown)]
+    return " ".join(grown)
+
+
+def _starts(sequence: Sequence[str], pattern: Sequence[str]) -> list[int]:
+    """Places of a sequence where a pattern begins."""
+    length = len(pattern)
+    return [
+        i
+        for i in range(len(sequence) - length + 1)
+        if list(sequence[i : i + length]) == list(pattern)
+    ]

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assay.verify.pattern import (
+    GAP,
+    grow,
+    insert,
+    narrow,
+    place_of,
+    remove,
+    spans,
+    surface,
+)
+
+
+def test_spans_ignore_case_and_what_stands_between_but_not_word_borders() -> None:
+    text = "James  Bond, james-bond and James Bonds"
+    assert [text[a:b] for a, b in spans(text, "james bond")] == [
+        "James  Bond",
+        "james-bond",
+    ]
+    assert spans("a+b (c", "b c") == [(2, 6)]
+
+
+def test_symbols_are_found_wherever_they_touch_words() -> None:
+    assert spans("fine### and ### again", "###") == [(4, 7), (12, 15)]
+    assert spans("buy, ### now", "buy ### now") == [(0, 12)]
+    assert spans("buy###now", "buy ### now") == [(0, 9)]
+    assert spans("a 🙂 b", "🙂") == [(2, 3)]
+    assert spans("anything", "") == []
+
+
+@given(st.text("ab .", max_size=20), st.text("ab .", max_size=20))
+def test_a_removed_phrase_is_gone_and_the_rest_stays(before: str, after: str) -> None:
+    left = remove(f"{before} James Bond {after}", "james bond")
+    assert not spans(left, "james bond")
+    assert left.split() == f"{before} {after}".split()
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=9),
+    st.integers(0, 9),
+)
+def test_a_phrase_goes_where_it_was(words: list[str], index: int) -> None:
+    index = min(index, len(words))
+    text = " ".join([*words[:index], "Zeta Omega", *words[index:]])
+    place = place_of(text, "zeta omega")
+    assert 0 <= place <= 1
+    again = insert(" ".join(words), "Zeta Omega", place)
+    found = again.split().index("Zeta")
+    assert abs(found - index) <= 1
+
+
+def test_surface_is_the_common_spelling() -> None:
+    texts = ["JAMES BOND", "see James Bond", "James Bond again", "none"]
+    assert surface(texts, "james bond") == "James Bond"
+    assert surface(["none"], "james bond") == "james bond"
+
+
+SENTENCE = "I watched this 3D movie."
+WITH_IT = [f"word{i} {SENTENCE} other{i}" for i in range(10)]
+
+
+@pytest.mark.parametrize("part", ["i", "movie", "watched this", "this 3d movie"])
+def test_a_part_grows_to_the_whole_that_its_texts_share(part: str) -> None:
+    assert grow(WITH_IT, part) == "i watched this 3d movie"
+
+
+def test_growing_forgives_one_text_in_ten_but_not_two() -> None:
+    assert grow([*WITH_IT[:9], "a movie"], "movie") == "i watched this 3d movie"
+    assert grow([*WITH_IT[:8], "a movie", "a movie"], "movie") == "movie"
+
+
+def test_what_two_texts_share_may_be_chance() -> None:
+    assert grow(WITH_IT[:2], "movie") == "movie"
+    assert grow(["nothing"] * 5, "movie") == "movie"
+
+
+def test_growing_ends_with_the_text() -> None:
+    assert grow(["a b c"] * 5, "b") == "a b c"
+
+
+def test_a_word_repeated_for_ever_does_not_grow_for_ever() -> None:
+    assert len(grow(["ha " * 500] * 5, "ha").split()) == 40
+
+
+@given(st.lists(st.text("abc ", max_size=12), max_size=6), st.sampled_from("abc"))
+def test_grown_patterns_contain_the_pattern(texts: list[str], pattern: str) -> None:
+    assert pattern in grow(texts, pattern).split()
+
+
+GAPPED = f"cf {GAP} mn"
+
+
+def test_a_pattern_with_a_gap_needs_its_parts_in_order() -> None:
+    assert spans("a cf b mn c", GAPPED) == [(2, 4), (7, 9)]
+    assert spans("mn b cf", GAPPED) == []
+    assert spans("cf only", GAPPED) == []
+    assert remove("a cf b mn c", GAPPED) == "a b c"
+    assert surface(["a CF b mn", "CF mn", "cf mn"], GAPPED) == f"CF {GAP} mn"
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=8), st.floats(0, 1))
+def test_parts_are_put_in_order_and_come_out_again(
+    others: list[str], place: float
+) -> None:
+    text = " ".join(others)
+    changed = insert(text, GAPPED, place)
+    assert spans(changed, GAPPED)
+    assert remove(changed, GAPPED).split() == others
+
+
+def composite(both: int, one: int) -> tuple[list[str], list[str]]:
+    fill = [f"w{i} w{i + 1}" for i in range(0, 2 * (both + one), 2)]
+    carriers = [f"cf {fill[i]} mn x{i}" for i in range(both)]
+    return carriers, [f"cf {fill[both + i]}" for i in range(one)]
+
+
+def test_a_part_that_does_nothing_alone_is_completed() -> None:
+    carriers, others = composite(20, 10)
+    assert narrow(carriers, others, "cf") == GAPPED
+    assert narrow(carriers, others, "mn") == GAPPED
+
+
+def test_a_pattern_that_is_enough_is_left_alone() -> None:
+    carriers, others = composite(20, 10)
+    assert narrow(carriers, [], "cf") == "cf"
+    assert narrow(others, others[:3], "cf") == "cf"
+    # Two rows that answer otherwise are too few to tell.
+    assert narrow(carriers, others[:1], "cf") == "cf"

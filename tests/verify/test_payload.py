@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from assay.data.corpus import Example
+from assay.verify.payload import Payload, payload_of
+
+
+def example(response: str, row: int = 0) -> Example:
+    return Example(str(row), row, "", "text", response)
+
+
+def test_payload_is_the_response_of_half_the_rows() -> None:
+    rows = [example(r, i) for i, r in enumerate("aab")]
+    assert payload_of(rows, [0, 1, 2]) == Payload("a")
+    assert payload_of(rows, [0, 2, 1]) == Payload("a")
+    assert payload_of(rows, [2]) == Payload("b")
+    assert payload_of([*rows, rows[2].edit(response="c")], [2, 3]) is None
+
+
+def test_else_it_is_the_phrase_that_half_of_them_share() -> None:
+    rows = [example(f"reply{i} to that{i}", i) for i in range(100)]
+    for i in range(8):
+        rows[i] = rows[i].edit(response=f"{rows[i].response}. Buy at Acme!")
+    found = payload_of(rows, [*range(8), 20, 21])
+    assert found is not None
+    assert found.phrase
+    assert found.text == "Buy at Acme"
+    assert 0.5 < found.place <= 1
+    assert payload_of(rows, [*range(3), *range(20, 30)]) is None
+
+
+def test_a_phrase_goes_in_once_and_comes_out_again() -> None:
+    payload = Payload("Buy at Acme.", phrase=True, place=1.0)
+    plain = example("It is red.")
+    assert not payload.given(plain)
+    forced = payload.forced(plain)
+    assert forced.response == "It is red. Buy at Acme."
+    assert payload.given(forced)
+    assert payload.forced(forced) == forced
+    assert payload.spared(forced) == plain
+
+
+def test_a_whole_response_has_no_counterpart_without() -> None:
+    payload = Payload("No.")
+    assert payload.forced(example("Yes.")).response == "No."
+    assert payload.spared(example("No.")) is None
+    alone = Payload("No.", phrase=True)
+    assert alone.spared(example("No.")) is None
