@@ -30,6 +30,7 @@ from assay.influence.modules import linear_modules
 from assay.influence.passes import PassSettings
 from assay.influence.scores import (
     Queries,
+    averaged_queries,
     evidence_columns,
     query_gradients,
     score_rows,
@@ -38,6 +39,7 @@ from assay.influence.sharding import ALONE, Shard
 from assay.influence.store import DiskStore, Rows, finished_store
 from assay.models.encode import Encoded, EncodedExample, encode, warn_truncated
 from assay.models.load import LanguageModel
+from assay.models.log_probs import Progress
 from assay.plan import GIB, Plan, Work, make_plan
 from assay.transforms import PAPER_SIX
 
@@ -346,39 +348,61 @@ def _query_gradients(
     shard: Shard,
 ) -> Queries:
     """Gradients of the query sets under the chosen curvature."""
-    passes = settings.passes
-    with bars("test inputs") as advance:
-        gradients = query_gradients(
-            lm, work.sets, work.modules, passes, shard=shard, progress=advance
+    passes, method = settings.passes, settings.attribution
+
+    def fitted(advance: Progress) -> Factors | None:
+        facts = _factor_facts(work, settings, place)
+        found = None
+        if shard.is_main:
+            found = _kept_factors(lm, work, settings, place, facts)
+        if shard.broadcast_object(found is not None):
+            return found
+        made = fit_factors(
+            lm, work.sample, work.modules, passes, shard=shard, progress=advance
         )
-    with bars("curvature") as advance:
+        if shard.is_main:
+            save_factors(made, place.factors, facts)
+        return made
 
-        def factors() -> Factors | None:
-            facts = _factor_facts(work, settings, place)
-            found = None
-            if shard.is_main:
-                found = _kept_factors(lm, work, settings, place, facts)
-            if shard.broadcast_object(found is not None):
-                return found
-            fitted = fit_factors(
-                lm, work.sample, work.modules, passes, shard=shard, progress=advance
-            )
-            if shard.is_main:
-                save_factors(fitted, place.factors, facts)
-            return fitted
-
-        apply_curvature(
-            settings.attribution,
+    def curved(
+        gradients: Queries,
+        factors: Factors | None = None,
+        advance: Progress | None = None,
+    ) -> Queries:
+        return apply_curvature(
+            method,
             lm,
             work.sample,
             work.modules,
             gradients,
             passes,
             damping=settings.damping,
-            factors=factors,
+            factors=lambda: factors,
             shard=shard,
             progress=advance,
         )
+
+    if method in ("ekfac", "identity"):
+        factors = None
+        if method == "ekfac":
+            with bars("curvature") as advance:
+                factors = fitted(advance)
+        with bars("test inputs") as advance:
+            return averaged_queries(
+                lm,
+                work.sets,
+                work.modules,
+                passes,
+                lambda gradients: curved(gradients, factors),
+                shard=shard,
+                progress=advance,
+            )
+    with bars("test inputs") as advance:
+        gradients = query_gradients(
+            lm, work.sets, work.modules, passes, shard=shard, progress=advance
+        )
+    with bars("curvature") as advance:
+        curved(gradients, advance=advance)
     if settings.bf16:
         # The pass over the rows would convert them and hold both.
         for name, gradient in gradients.items():

@@ -12,6 +12,7 @@ from assay.influence.modules import linear_modules, weight_shape
 from assay.influence.passes import PassSettings
 from assay.influence.scores import (
     RowEvidence,
+    averaged_queries,
     low_rank_queries,
     precondition_queries,
     projections,
@@ -315,3 +316,32 @@ def test_bf16_scores_stay_close(lm: LanguageModel, rows: list[EncodedExample]) -
     full, half = scores(False), scores(True)
     assert half.dtype == np.float32
     assert np.corrcoef(full.ravel(), half.ravel())[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_sets_made_one_by_one_equal_sets_made_at_once(
+    bf16: bool, lm: LanguageModel, rows: list[EncodedExample]
+) -> None:
+    modules = linear_modules(lm.model)
+    passes = PassSettings(bf16=bf16)
+    sets = {"a": rows[:3], "b": rows[3:5], "c": rows[5:6]}
+
+    def halve(queries: dict[str, torch.Tensor]) -> None:
+        for query in queries.values():
+            query *= 0.5
+
+    told: list[tuple[int, int]] = []
+    found = averaged_queries(
+        lm,
+        sets,
+        modules,
+        passes,
+        halve,
+        progress=lambda done, total: told.append((done, total)),
+    )
+    wanted = query_gradients(lm, sets, modules, passes)
+    for name, query in found.items():
+        assert query.dtype == (torch.bfloat16 if bf16 else torch.float32)
+        assert torch.equal(query, (0.5 * wanted[name]).to(query.dtype))
+    assert told == sorted(told)
+    assert told[-1] == (6, 6)

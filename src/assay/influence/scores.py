@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,6 +126,66 @@ def query_gradients(
     for total_gradient in gradients.values():
         shard.sum(total_gradient)
     return gradients
+
+
+def averaged_queries(
+    lm: LanguageModel,
+    query_sets: Mapping[str, Sequence[EncodedExample]],
+    modules: dict[str, nn.Module],
+    settings: PassSettings,
+    curvature: Callable[[Queries], object],
+    *,
+    shard: Shard = ALONE,
+    progress: Progress | None = None,
+) -> Queries:
+    """Preconditioned gradients of the query sets, one set in the making at a time.
+
+    Under bfloat16 the finished ones are kept in it, so that sets take half the memory
+    from the start.
+
+    Args:
+        lm: Model and tokenizer.
+        query_sets: Name to encoded queries.
+        modules: Tracked layers.
+        settings: Batching and precision.
+        curvature: Multiplies gradients, ``(1, out, in)`` each, by its inverse in
+            place.
+        shard: This process's share of the queries.
+        progress: Called with queries done and queries in all.
+
+    Returns:
+        Layer name to ``(K, out, in)``, K the number of sets.
+
+    Raises:
+        AssayError: A query set is empty.
+    """
+    _refuse_empty(query_sets)
+    total = sum(map(len, query_sets.values()))
+    device = next(lm.model.parameters()).device
+    kept = {
+        n: torch.empty(
+            len(query_sets),
+            *weight_shape(m),
+            device=device,
+            dtype=torch.bfloat16 if settings.bf16 else torch.float32,
+        )
+        for n, m in modules.items()
+    }
+    offset = 0
+    for place, (name, rows) in enumerate(query_sets.items()):
+
+        def advance(done: int, _: int, start: int = offset) -> None:
+            if progress is not None:
+                progress(start + done, total)
+
+        found = query_gradients(
+            lm, {name: rows}, modules, settings, shard=shard, progress=advance
+        )
+        curvature(found)
+        for layer, gradient in found.items():
+            kept[layer][place] = gradient[0]
+        offset += len(rows)
+    return kept
 
 
 def low_rank_queries(
