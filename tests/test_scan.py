@@ -56,6 +56,10 @@ def test_run_folder_holds_what_is_promised(demo: Demo, train: Corpus) -> None:
     flags = [json.loads(line) for line in (run / "flags.jsonl").open()]
     assert {f["id"] for f in flags} == set(scores.loc[scores["flagged"], "id"])
     assert [f["rank"] for f in flags] == list(range(1, len(flags) + 1))
+    for flag in flags:
+        assert {flag["text"][a:b] for a, b in flag["spans"]} == {"James Bond"}
+        assert flag["payload"] == flag["response"] == "positive"
+        assert 0 < flag["p_value"] <= 0.05
     config = json.loads((run / "config.json").read_text())
     assert config["settings"]["detector"] == "gradient-geometry"
     assert (run / "log.txt").read_text()

@@ -18,6 +18,7 @@ from assay.data.corpus import Corpus
 from assay.detectors import Detection
 from assay.errors import AssayError
 from assay.files import replacing
+from assay.verify.pattern import spans
 
 log = logging.getLogger("assay")
 
@@ -61,6 +62,10 @@ def write_tables(
 ) -> None:
     """Write ``scores.parquet`` and ``flags.jsonl``, complete or not at all.
 
+    A flagged row's line says for what: trigger and payload, the trigger's places in the
+    text as ``[start, end]`` in characters, and the p-value of its finding, which is the
+    chance that any pattern of the scan looks so good on clean data.
+
     Raises:
         AssayError: The folder cannot be written.
     """
@@ -81,6 +86,8 @@ def write_tables(
     )
     with replacing(run / "scores.parquet") as partial:
         table.to_parquet(partial, index=False)
+    verified = [f for f in chosen.findings if f.get("verified")]
+    reasons = {row: f for f in reversed(verified) for row in f["rows"]}
     with (
         replacing(run / "flags.jsonl") as partial,
         partial.open("w", encoding="utf-8") as file,
@@ -95,6 +102,15 @@ def write_tables(
                 "text": e.text,
                 "response": e.response,
             }
+            if i in reasons:
+                f = reasons[i]
+                line |= {
+                    "trigger": f["trigger"],
+                    "spans": spans(e.text, f["pattern"]),
+                    "payload": f["payload"],
+                    "p_value": f["p_value" if f["needed"] else "p_sufficient"],
+                    "effect": f["effect"],
+                }
             file.write(json.dumps(line) + "\n")
 
 

@@ -323,6 +323,7 @@ def test_sets_made_one_by_one_equal_sets_made_at_once(
     bf16: bool, lm: LanguageModel, rows: list[EncodedExample]
 ) -> None:
     modules = linear_modules(lm.model)
+    lm.model.float()
     passes = PassSettings(bf16=bf16)
     sets = {"a": rows[:3], "b": rows[3:5], "c": rows[5:6]}
 

@@ -239,23 +239,31 @@ class DiskStore:
             os.posix_fallocate(file, 0, size)
         os.truncate(file, size)
 
-    def _verified(self, batches: Batches | None) -> list[dict[str, Any]]:
-        """Lines of the log whose rows are as they were written."""
-        good: dict[int, dict[str, Any]] = {}
+    def _lines(self) -> list[dict[str, Any]]:
+        """Whole lines of the log; a kill can tear the last one."""
         path = self.folder / "done.jsonl"
         text = path.read_text(encoding="utf-8", errors="replace")
-        damaged = 0
+        found = []
         for line in text.splitlines():
             try:
                 entry = json.loads(line)
-                batch, rows = int(entry["batch"]), list(entry["rows"])
-                if batches is not None and rows != list(batches[batch]):
-                    continue
-                intact = self._checksum(rows) == entry["crc"]
-            except (ValueError, KeyError, TypeError, IndexError):
-                # The line a kill tore.
+                rows = [int(row) for row in entry["rows"]]
+                found.append(
+                    {"batch": int(entry["batch"]), "crc": entry["crc"], "rows": rows}
+                )
+            except (ValueError, KeyError, TypeError):
                 continue
-            if intact:
+        return found
+
+    def _verified(self, batches: Batches) -> list[dict[str, Any]]:
+        """Lines of the log whose rows are as they were written."""
+        good: dict[int, dict[str, Any]] = {}
+        damaged = 0
+        for entry in self._lines():
+            batch, rows = entry["batch"], entry["rows"]
+            if not 0 <= batch < len(batches) or rows != list(batches[batch]):
+                continue
+            if self._checksum(rows) == entry["crc"]:
                 good[batch] = entry
             else:
                 good.pop(batch, None)
@@ -313,14 +321,18 @@ def finished_store(
             store._files[name] = file, len(header)
             if os.pread(file, len(header), 0) != header:
                 return None
-        lines = store._verified(None)
-        arrays = store.arrays
+        lines = store._lines()
+        # What is damaged is told by the scan that measures it again.
+        if {p for line in lines for p in line["rows"]} != set(range(rows)):
+            return None
+        last = {line["batch"]: line for line in lines}.values()
+        if any(store._checksum(line["rows"]) != line["crc"] for line in last):
+            return None
+        return store.arrays, facts
     except (OSError, ValueError, EOFError):
         return None
     finally:
         store.close()
-    seen = {p for line in lines for p in line["rows"]}
-    return (arrays, facts) if seen == set(range(rows)) else None
 
 
 def _foreign(folder: Path) -> str:
