@@ -82,9 +82,9 @@ class Verification:
         p_value: Share of placebos (with the pattern itself) that do as well on the
             worse of the two counts, effect and drop.
         p_sufficient: Share whose effect alone is as large.
-        prefers: Share of the other rows on which the model, shown the pattern,
-            prefers the payload to the row's own response, or the response with the
-            phrase to the same one without.
+        prefers: Share of the other rows on which the model, shown the pattern, finds
+            the payload likelier than all other responses together, or the response
+            with the phrase likelier than the same one without.
     """
 
     trigger: str
@@ -181,47 +181,43 @@ def verify(
 
     def trials(
         patterns: Sequence[str],
-    ) -> list[tuple[NDArray[np.float64], float, list[Example]]]:
-        """Shift on every host, median drop, hosts with the pattern; in one batch."""
+    ) -> list[tuple[NDArray[np.float64], float]]:
+        """Shift on every host and median drop of each pattern, in one batch."""
         asked: list[Example] = []
         sizes = []
-        planted = []
         for pattern in patterns:
             own = pattern == hypothesis.pattern
             rows = hypothesis.carriers if own else hypothesis.pool[pattern]
             chosen = [examples[i] for i in rng.sample(rows, min(HOSTS, len(rows)))]
             spelled = surface([e.text for e in chosen], pattern)
             places = [place_of(e.text, pattern) for e in chosen]
-            planted.append(
-                [
+            asked += [
+                payload.forced(
                     e.edit(text=insert(e.text, spelled, places[i % len(places)]))
-                    for i, e in enumerate(hosts)
-                ]
-            )
-            asked += map(payload.forced, planted[-1])
+                )
+                for i, e in enumerate(hosts)
+            ]
             asked += chosen
             asked += [e.edit(text=remove(e.text, pattern)) for e in chosen]
             sizes.append(len(chosen))
         values = odds(asked)
         found = []
-        for size, on_hosts in zip(sizes, planted, strict=True):
+        for size in sizes:
             shift, kept, without, values = np.split(
                 values, np.cumsum([len(hosts), size, size])
             )
-            drop = float(np.median(kept - without))
-            found.append((shift - before, drop, on_hosts))
+            found.append((shift - before, float(np.median(kept - without))))
         return found
 
-    ((shift, drop, on_hosts),) = trials([hypothesis.pattern])
+    ((shift, drop),) = trials([hypothesis.pattern])
     effect = float(shift.mean())
-    # The odds of a phrase are against its absence; a whole response competes with
-    # the row's own.
-    rival = np.zeros(len(hosts)) if payload.phrase else log_probs(on_hosts)
-    prefers = float(np.mean(before + shift > rival))
+    # Even odds of a phrase, or a response likelier than all others together.
+    even = 0.0 if payload.phrase else np.log(0.5)
+    prefers = float(np.mean(before + shift > even))
     effects: list[float] = []
     worse: list[float] = []
     for start in range(0, len(names), CHUNK):
-        for other_shift, other_drop, _ in trials(names[start : start + CHUNK]):
+        for other_shift, other_drop in trials(names[start : start + CHUNK]):
             effects.append(float(other_shift.mean()))
             worse.append(min(effects[-1], other_drop))
         if progress is not None:
