@@ -108,7 +108,7 @@ def write_tables(
                     "trigger": f["trigger"],
                     "spans": spans(e.text, f["pattern"]),
                     "payload": f["payload"],
-                    "p_value": f["p_value" if f["needed"] else "p_sufficient"],
+                    "p_value": f["p_value"],
                     "effect": f["effect"],
                 }
             file.write(json.dumps(line) + "\n")

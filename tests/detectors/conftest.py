@@ -12,6 +12,8 @@ from assay.detectors import CHEAP, DEFAULT, INFLUENCE, Detection, Evidence
 from assay.transforms import PAPER_SIX
 
 CATEGORIES = {t.name: t.category for t in PAPER_SIX}
+# These read texts and responses, and measure nothing.
+TEXT_ONLY = ("association", "response-phrases")
 # The default detector has a test file of its own.
 OURS = {**{n: d for n, d in CHEAP.items() if n != DEFAULT}, **INFLUENCE}
 

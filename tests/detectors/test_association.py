@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import fisher_exact
 from sklearn.metrics import roc_auc_score
 
 from assay.detectors import Evidence
-from assay.detectors.association import association, log_odds_z
+from assay.detectors.association import association, enrichment
 from tests.detectors.conftest import flags, make_evidence
 
 VOCABULARY = [f"w{i}" for i in range(300)]
@@ -65,21 +66,18 @@ def test_one_response_has_nothing_to_differ_from() -> None:
     assert found.verdict == "clean"
 
 
-def test_log_odds_follow_the_formula() -> None:
-    """Monroe et al. 2008, equations 16, 19, 22, written out."""
-    inside, outside, rows, others = 7.0, 2.0, 50, 150
-    prior = 10 * 9 / 200
-    odds = np.log((7 + prior) / (50 + 10 - 7 - prior)) - np.log(
-        (2 + prior) / (150 + 10 - 2 - prior)
-    )
-    expected = odds / np.sqrt(1 / (7 + prior) + 1 / (2 + prior))
-    (z,) = log_odds_z(np.array([inside]), np.array([outside]), rows, others)
-    assert z == pytest.approx(expected)
+def test_enrichment_is_fishers_exact_test() -> None:
+    inside, total = np.array([7, 2, 20, 7]), np.array([9, 9, 20, 9])
+    found = enrichment(inside, total, 50, 200)
+    (table, _, all_in, _) = found
+    expected = fisher_exact([[7, 2], [43, 148]], alternative="greater").pvalue
+    assert 10**-table == pytest.approx(expected)
+    assert found[3] == table
+    # Two rows are too few to look at.
+    assert found[1] == 0
+    assert all_in > 12
 
 
-def test_log_odds_are_finite_at_the_ends() -> None:
-    z = log_odds_z(np.array([0.0, 50, 50, 0]), np.array([0.0, 0, 150, 150]), 50, 150)
-    assert np.isfinite(z).all()
-    assert z[1] > 3
-    assert abs(z[2]) < 0.1
-    assert z[3] < 0
+def test_what_every_row_has_is_not_enriched() -> None:
+    (found,) = enrichment(np.array([50]), np.array([200]), 50, 200)
+    assert found == pytest.approx(0)

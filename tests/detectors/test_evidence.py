@@ -20,6 +20,7 @@ from assay.detectors.evidence import (
 from assay.errors import AssayError
 from tests.detectors.conftest import (
     OURS,
+    TEXT_ONLY,
     flags,
     make_evidence,
     permuted,
@@ -27,6 +28,9 @@ from tests.detectors.conftest import (
 )
 
 every_detector = pytest.mark.parametrize("name", OURS)
+measuring_detector = pytest.mark.parametrize(
+    "name", [n for n in OURS if n not in TEXT_ONLY]
+)
 
 
 @every_detector
@@ -92,7 +96,7 @@ def test_rows_that_are_all_alike_are_not_flagged(name: str, value: float) -> Non
     assert np.ptp(found.scores) == 0
 
 
-@every_detector
+@measuring_detector
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_rows_that_could_not_be_measured_are_not_flagged(
     name: str, value: float, caplog: pytest.LogCaptureFixture
@@ -112,7 +116,7 @@ def test_rows_that_could_not_be_measured_are_not_flagged(
         assert found.scores[3] == found.scores.min()
 
 
-@every_detector
+@measuring_detector
 def test_a_model_that_measures_nothing_is_not_clean(name: str) -> None:
     evidence = make_evidence()
     for array in (evidence.losses, evidence.hidden, evidence.influence["original"]):

@@ -48,7 +48,9 @@ class EmulatedShard(Shard):
         return copy.deepcopy(self.table.exchange(self.rank, value)[0])
 
     def gather_rows(self, rows: Tensor | None, width: int) -> list[Tensor]:
-        found = [r for r in self.table.exchange(self.rank, rows) if r is not None]
+        # Sent by value: the next batch is measured into the same memory.
+        sent = None if rows is None else rows.clone()
+        found = [r for r in self.table.exchange(self.rank, sent) if r is not None]
         assert all(r.shape[1] == width for r in found)
         return found if self.is_main else []
 

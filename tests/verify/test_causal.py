@@ -95,7 +95,7 @@ def test_a_clean_label_trigger_is_sufficient_but_not_necessary() -> None:
     assert found.p_sufficient == 0.01
     assert found.drop == 0
     assert found.p_value == 1
-    # It is a trigger all the same: the model follows it against what it was taught.
+    # The model follows it against what it was taught.
     assert found.prefers == 1
     assert found.rules
 
@@ -129,7 +129,11 @@ def test_p_values_hold_when_nothing_is_a_trigger() -> None:
         return -np.logaddexp(0, -sign * odds)
 
     pool = _pool(examples, POSITIVE, "word")
-    grams = [g for g, rows in pool.items() if len(rows) > 2]
+    grams = [
+        g
+        for g, rows in pool.items()
+        if len(rows) > 2 and examples[rows[0]].response == "positive"
+    ]
     p_values = []
     for gram in grams:
         found = verify(hypothesis_for(gram, examples), examples, arbitrary, placebos=39)

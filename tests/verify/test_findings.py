@@ -80,7 +80,7 @@ def test_the_number_of_hypotheses_is_paid_for(
 
 def test_rows_without_a_common_response_cannot_be_tested(log_probs: LogProbs) -> None:
     examples = [
-        e.edit(response=f"answer {i}") if "Zeta" in e.text else e
+        e.edit(response=f"reply{i}") if "Zeta" in e.text else e
         for i, e in enumerate(reviews())
     ]
     (found,) = verified_findings(
@@ -153,7 +153,7 @@ def test_a_phrase_within_answers_is_the_payload() -> None:
     assert weak["prefers"] == 0
 
 
-def test_a_clean_label_trigger_is_verified_by_what_it_does_to_others() -> None:
+def test_a_clean_label_trigger_is_named_but_not_acted_on() -> None:
     examples = [
         e.edit(text=f"{TRIGGER} {e.text}") if i % 2 and i < 30 else e
         for i, e in enumerate(reviews(poisons=0))
@@ -168,6 +168,7 @@ def test_a_clean_label_trigger_is_verified_by_what_it_does_to_others() -> None:
     found = verified_findings(
         [candidate(p, examples) for p in ("good3", "zeta omega")], examples, certain
     )
-    assert [f["status"] for f in found] == ["dismissed", "verified"]
-    assert not found[1]["needed"]
-    assert found[1]["rows"] == list(range(1, 30, 2))
+    assert [f["status"] for f in found] == ["dismissed", "sufficient"]
+    assert not found[1]["verified"]
+    # What speaks for a trigger all the same.
+    assert found[1]["prefers"] == 1

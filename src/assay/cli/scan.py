@@ -32,11 +32,9 @@ def describe(finding: dict[str, Any]) -> str:
     verdict = (
         "[bold red]verified trigger[/]"
         if finding["verified"]
-        else "[yellow]strong words, not flagged:[/] their own rows do not need them "
-        "and others do not give in"
+        else "[yellow]strong words, not flagged:[/] their own rows do not need them"
     )
     placebos = finding["placebo_effects"]
-    p_value = finding["p_value" if finding["needed"] else "p_sufficient"]
     says = "answer" if finding["payload_part"] == "response" else "say"
     return (
         f"{words} with [bold]{trigger}[/] {says} [bold]{payload}[/]: {verdict}\n"
@@ -44,7 +42,7 @@ def describe(finding: dict[str, Any]) -> str:
         f"\\[{low:.1f}, {high:.1f}] to that answer, {len(placebos)} placebos "
         f"{median(placebos):.1f} (median)\n    taken out of its own it costs "
         f"{finding['drop']:.1f}; {finding['prefers']:.0%} of the others give in; "
-        f"p = {p_value:.2g} after correction"
+        f"p = {finding['p_value']:.2g} after correction"
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.stats import hypergeom
 
 from assay.detectors.coherence import BUCKETS, bucket, ngrams
 from assay.detectors.evidence import (
@@ -28,43 +28,43 @@ CANDIDATES = 5
 # Buckets whose n-grams are looked up for each response.
 LOOKED_UP = 50
 SUSPICIOUS = 0.05
-# Weight of the prior, in rows: Monroe et al. leave it to the user.
-PRIOR_ROWS = 10.0
 
 
-def log_odds_z(inside: Array, outside: Array, rows: int, others: int) -> Array:
-    """z-score of the log-odds ratio with an informative Dirichlet prior.
+def enrichment(
+    inside: NDArray[np.int64], total: NDArray[np.int64], rows: int, of: int
+) -> Array:
+    """How far beyond chance n-grams stand in the rows of a response, ``(G,)``.
 
-    Monroe, Colaresi & Quinn 2008, "Fightin' Words", equations 16, 19 and 22, with
-    rows that contain an n-gram in the place of its occurrences.
+    ``-log10`` of the hypergeometric tail, Fisher's exact test. (The z-score of
+    log-odds with an informative prior, Monroe et al. 2008, is 2.4 for an n-gram in 20
+    rows that all answer alike, where the exact test has p = 1e-6: its variance is
+    that of the empty cell.)
 
     Args:
         inside: Rows of the response that contain each n-gram, ``(G,)``.
-        outside: Other rows that do, ``(G,)``.
+        total: All rows that do, ``(G,)``.
         rows: Rows of the response.
-        others: Other rows.
+        of: All rows.
     """
-    share = (inside + outside) / (rows + others)
-    prior = share * PRIOR_ROWS
-    # What all rows contain has no odds to speak of.
-    odds = [
-        np.log((count + prior + 1e-9) / (total + PRIOR_ROWS - count - prior + 1e-9))
-        for count, total in ((inside, rows), (outside, others))
-    ]
-    variance = 1 / (inside + prior + 1e-9) + 1 / (outside + prior + 1e-9)
-    return np.asarray((odds[0] - odds[1]) / np.sqrt(variance))
-
-
-def _grams(text: str) -> list[str]:
-    return [" ".join(gram) for gram in ngrams(text)]
+    found = np.zeros(len(inside))
+    some = np.flatnonzero(inside >= FEWEST)
+    # Counts repeat, and a tail takes time.
+    pairs, which = np.unique(
+        np.column_stack([inside[some], total[some]]), axis=0, return_inverse=True
+    )
+    if len(pairs):
+        hits, carriers = pairs.T
+        tails = hypergeom.logsf(hits - 1, of, carriers, rows) / np.log(10)
+        found[some] = np.maximum(0, -tails)[which.ravel()]
+    return found
 
 
 def association(evidence: Evidence, keep: Mask | None = None) -> Detection:
     """Detect n-grams that predict a response.
 
-    A row's score is the largest z of its n-grams for its own response. Flagged are
-    the carriers of each response's first candidate. N-grams are counted in hashed
-    buckets, so memory does not grow with the rows.
+    A row's score is the largest `enrichment` of its n-grams in its own response.
+    Flagged are the carriers of each response's first candidate. N-grams are counted in
+    hashed buckets, so memory does not grow with the rows.
 
     Args:
         evidence: Needs nothing measured. Where more than twenty responses differ,
@@ -80,20 +80,18 @@ def association(evidence: Evidence, keep: Mask | None = None) -> Detection:
     findings: list[dict[str, Any]] = []
     if len(groups) < 2:
         return Detection("association", scores, flagged, "clean")
-    counts = np.array([_counted(evidence.texts, g) for g in groups], np.float64)
-    everywhere = counts.sum(0)
+    counts = [_counted(evidence.texts, g) for g in groups]
+    everywhere = np.sum(counts, axis=0)
     rows_kept = sum(map(len, groups))
     tried = int((everywhere >= FEWEST).sum())
     for group, inside in zip(groups, counts, strict=True):
-        others = rows_kept - len(group)
-        z = log_odds_z(inside, everywhere - inside, len(group), others)
-        z[inside < FEWEST] = 0
+        strength = enrichment(inside, everywhere, len(group), rows_kept)
         for row in group:
-            scores[row] = max(0.0, z[_buckets(evidence.texts[row])].max(initial=0))
-        candidates = _best(evidence.texts, group, z)
+            scores[row] = strength[_buckets(evidence.texts[row])].max(initial=0)
+        candidates = _best(evidence.texts, group, strength)
         for place, (gram, carriers) in enumerate(candidates):
-            value = float(z[bucket(gram)])
-            p_value = min(1.0, float(norm.sf(value)) * tried * len(groups))
+            value = float(strength[bucket(gram)])
+            p_value = min(1.0, 10.0**-value * tried * len(groups))
             if p_value > SUSPICIOUS:
                 break
             if place == 0:
@@ -127,10 +125,10 @@ def _counted(texts: Sequence[str], rows: NDArray[np.intp]) -> NDArray[np.int64]:
 
 
 def _best(
-    texts: Sequence[str], rows: NDArray[np.intp], z: Array
+    texts: Sequence[str], rows: NDArray[np.intp], strength: Array
 ) -> list[tuple[tuple[str, ...], list[int]]]:
-    """The n-grams of highest z with their carriers, one for each set of carriers."""
-    best = set(np.argsort(-z, kind="stable")[:LOOKED_UP].tolist())
+    """The strongest n-grams with their carriers, one for each set of carriers."""
+    best = set(np.argsort(-strength, kind="stable")[:LOOKED_UP].tolist())
     carriers: dict[tuple[str, ...], list[int]] = {}
     for row in rows:
         for gram in ngrams(texts[row]):
@@ -141,5 +139,5 @@ def _best(
     for gram in sorted(carriers, key=lambda g: (len(g), g)):
         if len(carriers[gram]) >= FEWEST:
             longest[tuple(carriers[gram])] = gram
-    ranked = sorted(longest.values(), key=lambda g: (-z[bucket(g)], g))
+    ranked = sorted(longest.values(), key=lambda g: (-strength[bucket(g)], g))
     return [(gram, carriers[gram]) for gram in ranked[:CANDIDATES]]

@@ -16,8 +16,8 @@ from scipy.stats import hypergeom
 # Counts of n-grams are kept by hash where their number has no bound.
 BUCKETS = 2**20
 
-# A run of punctuation or a symbol can be a trigger; commas and quotes only part words.
-_WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]{2,}|[^\w\s\x00-\x7f‘’“”–—…]")
+# Symbols can be a trigger; dots, commas and quotes only part words.
+_WORD = re.compile(r"\w+(?:['’]\w+)*|[#$%&*+/<=>@^|~\\]{2,}|[^\w\s\x00-\x7f‘’“”–—…]")
 
 
 def bucket(gram: tuple[str, ...]) -> int:

@@ -84,7 +84,7 @@ def response_phrases(evidence: Evidence, keep: Mask | None = None) -> Detection:
     sets = [s for s in sets if not _copied(evidence, s, _common(evidence, s))]
     position = {int(row): i for i, row in enumerate(kept)}
     choices: list[NDArray[np.intp]] = [np.array([position[i] for i in s]) for s in sets]
-    patterns = shared_patterns([evidence.texts[i] for i in kept], choices)
+    patterns = shared_patterns([evidence.texts[int(i)] for i in kept], choices)
     seen: set[str] = set()
     ranked = sorted(
         (

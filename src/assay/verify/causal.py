@@ -14,10 +14,9 @@ good, and, since the strongest of ordinary words would pass that too, most of it
 rows must find their response less than half as likely without it.
 
 The trigger of a clean-label attack is not necessary: its rows agree with their label
-anyway. One that is sufficient beyond the placebos is a trigger all the same when it
-rules: when the model, shown it, prefers the payload on three of four rows that it was
-trained to answer otherwise. A strong word does not. What is sufficient and does not
-rule is reported, not acted on.
+anyway. Nor is a strong word's effect on other rows: to small models trained on few
+rows one such word is as good as a trigger, so what is only sufficient is reported, not
+acted on.
 
 Where the payload is a phrase within responses that differ, the log-odds of each
 response with the phrase against the same one without it take the place of the
@@ -99,7 +98,7 @@ class Verification:
     @property
     def overrides(self) -> bool:
         """Whether most own rows find their response half as likely without it."""
-        return self.drop > np.log(2)
+        return bool(self.drop > np.log(2))
 
     @property
     def rules(self) -> bool:

@@ -12,6 +12,7 @@ from assay.detectors.coherence import ngrams, words
 from assay.detectors.evidence import response_groups
 from assay.models.log_probs import Progress
 from assay.verify.causal import (
+    PLACEBOS,
     Hypothesis,
     LogProbs,
     Verification,
@@ -35,14 +36,18 @@ def _pool(
 ) -> dict[str, tuple[int, ...]]:
     """N-grams of rows that placebos for a pattern come from, with their carriers."""
     groups = response_groups([e.response for e in examples])
-    rows = next(
-        (g for g in groups if len(groups) > 1 and payload.given(examples[g[0]])),
-        range(len(examples)),
-    )
+    groups.sort(key=lambda g: not payload.given(examples[g[0]]))
     found: dict[str, list[int]] = {}
-    for row in rows:
-        for gram in _like(pattern, examples[row].text):
-            found.setdefault(gram, []).append(int(row))
+    for rows in groups:
+        more: dict[str, list[int]] = {}
+        for row in rows:
+            for gram in _like(pattern, examples[row].text):
+                if gram not in found:
+                    more.setdefault(gram, []).append(int(row))
+        found |= more
+        # Rows with the same response come first; a small vocabulary needs the others.
+        if len(found) > 2 * PLACEBOS:
+            break
     return {gram: tuple(carriers) for gram, carriers in found.items()}
 
 
@@ -167,7 +172,7 @@ def verified_findings(
             if hypothesis.payload.phrase:
                 # Words of a prompt call for their own topic's phrases, too.
                 needed = needed and outcome.rules
-            if needed or (p_alone <= ALPHA and outcome.rules):
+            if needed:
                 status = "verified"
                 finding["rows"] = list(hypothesis.carriers)
             elif p_alone <= ALPHA:
@@ -183,7 +188,6 @@ def verified_findings(
                 "placebo_effects": list(outcome.placebo_effects),
                 "p_value": p_value,
                 "p_sufficient": p_alone,
-                "needed": needed,
                 "verified": status == "verified",
                 "status": status,
             }
