@@ -252,7 +252,11 @@ def make_plan(
     }
     disk = {"evidence": len(rows) * a_row}
     if gradients:
-        memory["test inputs"] = gradients * weights * 4
+        # One set is in the making while finished ones are kept, in the precision of
+        # the pass; other attributions need all of them in full.
+        one_by_one = work.method in ("ekfac", "identity")
+        kept_bytes = 2 if settings.bf16 and one_by_one else 4
+        memory["test inputs"] = weights * (kept_bytes * gradients + 4 * one_by_one)
     if gradients and work.method == "ekfac":
         largest = max(max(s) for s in shapes)
         memory["curvature"] = 4 * (sides + weights) + 3 * 8 * largest**2
