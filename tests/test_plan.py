@@ -118,7 +118,7 @@ def test_memory_and_disk_are_exact(kind: str) -> None:
     widest = 6 * max(len(r.input_ids) for r in rows)
     assert plan.memory == {
         "batches": widest * total(kind, "both") * 4 * 2 + BLOCK_BYTES + 6 * 4 * columns,
-        "test inputs": 7 * weights * 4,
+        "test inputs": 8 * weights * 4,
         "curvature": 4 * (sides + weights) + 3 * 8 * largest**2,
     }
     assert plan.disk == {
@@ -305,7 +305,7 @@ def test_lines_say_it_all() -> None:
     assert passes.startswith("passes: 2 over 4 rows for the curvature; 1 over 14 test")
     assert time.startswith("time: about ")
     assert all(stage in time for stage in plan.seconds)
-    assert "of 3.00 GiB free (batches 0.02 GiB, test inputs 0.1 MiB" in memory
+    assert "of 3.00 GiB free (batches 0.02 GiB, test inputs 0.2 MiB" in memory
     assert disk.startswith("disk: ")
     assert json.loads(json.dumps(asdict(plan)))["layers"] == 14
 
