@@ -65,6 +65,7 @@ def query_gradients(
     settings: PassSettings,
     *,
     per_query: bool = False,
+    into: Queries | None = None,
     shard: Shard = ALONE,
     progress: Progress | None = None,
 ) -> Queries:
@@ -76,6 +77,7 @@ def query_gradients(
         modules: Tracked layers.
         settings: Batching and precision.
         per_query: Keep every query apart; otherwise each set is averaged.
+        into: Tensors of the result's shapes to overwrite and return.
         shard: This process's share of the queries.
         progress: Called with queries done and queries in all.
 
@@ -90,10 +92,12 @@ def query_gradients(
     total = sum(map(len, query_sets.values()))
     kept = total if per_query else len(query_sets)
     device = next(lm.model.parameters()).device
-    gradients = {
-        n: torch.zeros(kept, *weight_shape(m), device=device)
+    gradients = into or {
+        n: torch.empty(kept, *weight_shape(m), device=device)
         for n, m in modules.items()
     }
+    for gradient in gradients.values():
+        gradient.zero_()
     offset = 0
     for index, rows in enumerate(query_sets.values()):
 
@@ -172,17 +176,25 @@ def averaged_queries(
         for n, m in modules.items()
     }
     offset = 0
+    # Hundreds of tensors that come and go a set would leave the heap in pieces.
+    making: Queries | None = None
     for place, (name, rows) in enumerate(query_sets.items()):
 
         def advance(done: int, _: int, start: int = offset) -> None:
             if progress is not None:
                 progress(start + done, total)
 
-        found = query_gradients(
-            lm, {name: rows}, modules, settings, shard=shard, progress=advance
+        making = query_gradients(
+            lm,
+            {name: rows},
+            modules,
+            settings,
+            into=making,
+            shard=shard,
+            progress=advance,
         )
-        curvature(found)
-        for layer, gradient in found.items():
+        curvature(making)
+        for layer, gradient in making.items():
             kept[layer][place] = gradient[0]
         offset += len(rows)
     return kept
