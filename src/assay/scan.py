@@ -128,6 +128,7 @@ def scan(
 
 def _verify(
     chosen: Detection,
+    proposed: list[Detection],
     evidence: Evidence,
     corpus: Corpus,
     run: Path,
@@ -146,12 +147,11 @@ def _verify(
     findings: list[dict[str, Any]] = []
     most = HYPOTHESES
     near: list[dict[str, Any]] = []
+    # The first round is about all rows, on which the proposers have run.
     while True:
         known = {f["pattern"] for f in findings}
         candidates = [
-            c
-            for c in (*near, *proposals(evidence, ~flagged))
-            if c["pattern"] not in known
+            c for c in (*near, *proposals(proposed)) if c["pattern"] not in known
         ]
         found = _tested(
             candidates, ~flagged, corpus, run, key, settings, model, bars, most
@@ -164,6 +164,7 @@ def _verify(
             break
         # What comes next is a second trigger or nothing: the best few will tell.
         most = FURTHER
+        proposed = [propose(evidence, ~flagged) for propose in PROPOSERS]
         left = np.flatnonzero(~flagged).tolist()
         near = [c for f in verified for c in near_patterns(f, corpus.examples, left)]
     verdict = "poisoned" if flagged.any() else "clean"
@@ -172,15 +173,9 @@ def _verify(
     return replace(chosen, flagged=flagged, verdict=verdict, findings=findings)
 
 
-def proposals(evidence: Evidence, keep: Mask) -> list[dict[str, Any]]:
-    """Candidates of all proposers in turn, each naming its ``proposer``.
-
-    Args:
-        evidence: What was measured.
-        keep: Rows to look at, ``(N,)``.
-    """
-    each = [p(evidence, keep) for p in PROPOSERS]
-    named = [[{**f, "proposer": d.name} for f in d.findings] for d in each]
+def proposals(proposed: list[Detection]) -> list[dict[str, Any]]:
+    """Candidates of all proposers in turn, each naming its ``proposer``."""
+    named = [[{**f, "proposer": d.name} for f in d.findings] for d in proposed]
     return [f for turn in zip_longest(*named) for f in turn if f is not None]
 
 
@@ -329,8 +324,11 @@ def _scan(
         detections = {n: d(evidence) for n, d in DETECTORS.items() if n in wanted}
     chosen = detections[settings.detector]
     if settings.verify and settings.detector == DEFAULT:
+        proposed = [d for d in detections.values() if CHEAP.get(d.name) in PROPOSERS]
         with _timed(timings, "verify"):
-            chosen = _verify(chosen, evidence, corpus, run, key, settings, tuned, bars)
+            chosen = _verify(
+                chosen, proposed, evidence, corpus, run, key, settings, tuned, bars
+            )
     write_tables(run, corpus, detections, chosen)
     dismissed = [f for f in chosen.findings if f.get("status") == "dismissed"]
     summary = {

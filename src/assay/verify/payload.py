@@ -11,7 +11,7 @@ import numpy as np
 
 from assay.data.corpus import Example
 from assay.detectors.coherence import shared_patterns
-from assay.verify.pattern import grow, insert, place_of, remove, spans, surface
+from assay.verify.pattern import CHANCE, grow, insert, place_of, remove, spans, surface
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def payload_of(examples: Sequence[Example], rows: Sequence[int]) -> Payload | No
         return Payload(response)
     responses = [e.response for e in examples]
     (found,) = shared_patterns(responses, [np.array(rows, np.intp)])
-    if found is None or found.p_value > 0.05 or 2 * found.inside < len(rows):
+    if found is None or found.p_value > CHANCE or 2 * found.inside < len(rows):
         return None
     own = [responses[i] for i in rows]
     return phrase_payload(own, grow(own, found.text))
