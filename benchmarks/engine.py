@@ -271,7 +271,7 @@ def main(
     sst2: Path = HERE.parent.parent / "shared" / "data" / "sst2",
     out: Path = HERE / "results" / "engine.json",
     also: Annotated[
-        str, typer.Option(help="Take sides measured at this commit too.")
+        str, typer.Option(help="Take sides measured at these commits too.")
     ] = "",
     worker: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
@@ -298,7 +298,7 @@ def main(
         kind = "bf16" if side == "kronfluence-best" else dtype
         path = WORK / f"{side}-{kind}.json"
         found = json.loads(path.read_text()) if path.exists() else {}
-        return found if found.get("commit") in (now, also or now) else None
+        return found if found.get("commit") in (now, *also.split(",")) else None
 
     for dtype in dtypes.split(","):
         for side in sides.split(","):
