@@ -30,6 +30,7 @@ from provenance import HERE, provenance
 
 from assay.attacks import ATTACKS, Poisoned
 from assay.attacks.base import generator, insert_phrase
+from assay.bench.graceful import graceful, low_frequency_gradients
 from assay.bench.metrics import agreement, detection_metrics
 from assay.data.corpus import Corpus, Example
 from assay.data.sentiment import LABELS, load_sentiment
@@ -266,6 +267,15 @@ def run_cell(cell: Cell) -> dict[str, Any]:
         values = scores[f"score.{name}"].to_numpy()
         over = np.flatnonzero(scores[f"flagged.{name}"])
         detectors[name] = detection_metrics(values, over.tolist(), rows)
+    clusters = graceful(
+        low_frequency_gradients(
+            lm, data.examples, template=how.template, bf16=how.bf16
+        ),
+        seed=cell.seed,
+    )
+    detectors["graceful"] = detection_metrics(
+        clusters.scores, np.flatnonzero(clusters.flagged).tolist(), rows
+    )
     detectors["assay scan"] = detection_metrics(
         -scores["rank"].to_numpy(), flagged, rows
     )

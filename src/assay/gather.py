@@ -42,6 +42,7 @@ from assay.models.load import LanguageModel
 from assay.models.log_probs import Progress
 from assay.plan import GIB, Plan, Work, make_plan
 from assay.transforms import PAPER_SIX
+from assay.verify.findings import FDR
 
 log = logging.getLogger("assay")
 
@@ -56,6 +57,7 @@ class ScanSettings:
         detector: The detector whose flags count; the others' scores are kept too.
         verify: Test the default detector's candidates on the model and flag only what
             passes.
+        fdr: Tolerated share of false flags, in expectation.
         influence: Measure influences on transformed inputs even where the detector
             does not need them.
         queries: Test inputs whose loss the influences are about.
@@ -79,6 +81,7 @@ class ScanSettings:
 
     detector: str = DEFAULT
     verify: bool = True
+    fdr: float = FDR
     influence: bool = False
     queries: int = 32
     factor_rows: int = 128

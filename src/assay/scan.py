@@ -6,11 +6,10 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
-from functools import cache, partial
-from itertools import zip_longest
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,17 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import assay
-from assay.data.corpus import Corpus
-from assay.detectors import (
-    CHEAP,
-    DEFAULT,
-    DETECTORS,
-    INFLUENCE,
-    PROPOSERS,
-    Detection,
-    Evidence,
-)
-from assay.detectors.evidence import Mask, response_groups
+from assay.data.corpus import Corpus, Example
+from assay.detectors import CHEAP, DEFAULT, DETECTORS, INFLUENCE, PROPOSERS
+from assay.detectors.evidence import response_groups
 from assay.errors import AssayError
 from assay.files import write_json
 from assay.gather import Bars, Place, ScanSettings, gather, load_evidence, silent
@@ -37,13 +28,12 @@ from assay.models.load import LanguageModel, load_model
 from assay.models.log_probs import response_log_probs
 from assay.models.tune import TuneSettings, tune, tuned_template
 from assay.runs import logged, versions, write_tables
-from assay.verify.findings import HYPOTHESES, verified_findings
-from assay.verify.near import near_patterns
+from assay.verify.findings import FDR
+from assay.verify.rounds import Laboratory, experiments, verdict_of
 
 log = logging.getLogger("assay")
 
 SMALL_GROUP = 20
-FURTHER = 5
 
 Base = TypeVar("Base", bound=str | LanguageModel)
 
@@ -126,107 +116,6 @@ def scan(
         )
 
 
-def _verify(
-    chosen: Detection,
-    proposed: list[Detection],
-    evidence: Evidence,
-    corpus: Corpus,
-    run: Path,
-    key: str,
-    settings: ScanSettings,
-    model: Callable[[], LanguageModel],
-    bars: Bars,
-) -> Detection:
-    """Turn what the proposers suspect into a detection by experiment on the model.
-
-    After a trigger is verified its rows are left out and the proposers are asked
-    again, until nothing verifies. Errors are controlled within a round; on clean data
-    there is only one.
-    """
-    flagged = np.zeros(len(corpus), dtype=bool)
-    findings: list[dict[str, Any]] = []
-    most = HYPOTHESES
-    near: list[dict[str, Any]] = []
-    # The first round is about all rows, on which the proposers have run.
-    while True:
-        known = {f["pattern"] for f in findings}
-        candidates = [
-            c for c in (*near, *proposals(proposed)) if c["pattern"] not in known
-        ]
-        found = _tested(
-            candidates, ~flagged, corpus, run, key, settings, model, bars, most
-        )
-        findings += [f for f in found if f["pattern"] not in known]
-        verified = [f for f in found if f["verified"]]
-        for finding in verified:
-            flagged[finding["rows"]] = True
-        if not verified:
-            break
-        # What comes next is a second trigger or nothing: the best few will tell.
-        most = FURTHER
-        proposed = [propose(evidence, ~flagged) for propose in PROPOSERS]
-        left = np.flatnonzero(~flagged).tolist()
-        near = [c for f in verified for c in near_patterns(f, corpus.examples, left)]
-    verdict = "poisoned" if flagged.any() else "clean"
-    if verdict == "clean" and any(f["status"] != "dismissed" for f in findings):
-        verdict = "suspicious"
-    return replace(chosen, flagged=flagged, verdict=verdict, findings=findings)
-
-
-def proposals(proposed: list[Detection]) -> list[dict[str, Any]]:
-    """Candidates of all proposers in turn, each naming its ``proposer``."""
-    named = [[{**f, "proposer": d.name} for f in d.findings] for d in proposed]
-    return [f for turn in zip_longest(*named) for f in turn if f is not None]
-
-
-def _tested(
-    candidates: list[dict[str, Any]],
-    keep: Mask,
-    corpus: Corpus,
-    run: Path,
-    key: str,
-    settings: ScanSettings,
-    model: Callable[[], LanguageModel],
-    bars: Bars,
-    most: int,
-) -> list[dict[str, Any]]:
-    """Test candidates on the rows kept, or read what an earlier test found."""
-    if not candidates:
-        return []
-    asked = json.dumps([key, settings.seed, most, candidates])
-    path = run / f"verified-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
-    if path.is_file():
-        log.info("reusing the experiments in %s", path)
-        return list(json.loads(path.read_text(encoding="utf-8")))
-    left = np.flatnonzero(keep)
-    place = np.cumsum(keep) - 1
-
-    def moved(finding: dict[str, Any], to: NDArray[np.intp]) -> dict[str, Any]:
-        rows = {n: [int(to[i]) for i in finding[n]] for n in ("rows", "pattern_rows")}
-        return {**finding, **rows}
-
-    log_probs = partial(
-        response_log_probs,
-        model(),
-        template=settings.template,
-        max_length=settings.max_length,
-        bf16=settings.bf16,
-        warn=False,
-    )
-    with bars("testing candidates") as advance:
-        found = verified_findings(
-            [moved(c, place) for c in candidates],
-            [corpus.examples[i] for i in left],
-            log_probs,
-            seed=settings.seed,
-            most=most,
-            progress=advance,
-        )
-    found = [moved(f, left) for f in found]
-    write_json(path, found)
-    return found
-
-
 def _scan(
     corpus: Corpus,
     run: Path,
@@ -246,6 +135,7 @@ def _scan(
             settings,
             detector="",
             verify=True,
+            fdr=FDR,
             influence=settings.needs_influence,
             factors=None,
             max_memory=None,
@@ -325,10 +215,28 @@ def _scan(
     chosen = detections[settings.detector]
     if settings.verify and settings.detector == DEFAULT:
         proposed = [d for d in detections.values() if CHEAP.get(d.name) in PROPOSERS]
-        with _timed(timings, "verify"):
-            chosen = _verify(
-                chosen, proposed, evidence, corpus, run, key, settings, tuned, bars
+
+        def log_probs(examples: Sequence[Example]) -> NDArray[np.float64]:
+            return response_log_probs(
+                tuned(),
+                examples,
+                template=settings.template,
+                max_length=settings.max_length,
+                bf16=settings.bf16,
+                warn=False,
             )
+
+        lab = Laboratory(
+            corpus.examples, log_probs, run, key, settings.seed, settings.fdr, bars
+        )
+        with _timed(timings, "verify"):
+            flagged, findings = experiments(lab, proposed, evidence)
+        chosen = replace(
+            chosen,
+            flagged=flagged,
+            verdict=verdict_of(findings),
+            findings=findings,
+        )
     write_tables(run, corpus, detections, chosen)
     dismissed = [f for f in chosen.findings if f.get("status") == "dismissed"]
     summary = {

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from torch import Tensor
+from torch.utils.checkpoint import set_checkpoint_early_stop
 
 from assay.influence.sharding import Shard
 from assay.models.load import LanguageModel
@@ -74,5 +75,7 @@ def emulated(
             table.barrier.abort()
             raise
 
-    with ThreadPoolExecutor(size) as pool:
+    # Each pass sets torch's switch for all threads and puts back what it found, which
+    # must then be the same for all.
+    with set_checkpoint_early_stop(False), ThreadPoolExecutor(size) as pool:
         return list(pool.map(one, range(size)))

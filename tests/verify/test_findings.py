@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,6 +77,66 @@ def test_the_number_of_hypotheses_is_paid_for(
     )
     assert len(among) == module.HYPOTHESES
     assert among[0]["p_value"] == pytest.approx(module.HYPOTHESES * alone[0]["p_value"])
+
+
+def noisy_model(seed: int, obeys: str) -> LogProbs:
+    """Words move the odds at random, and nothing does so for a reason but one."""
+    rng = np.random.default_rng(seed)
+    weight: dict[str, float] = defaultdict(lambda: float(rng.normal()))
+
+    def log_probs(rows: Sequence[Example]) -> np.ndarray:
+        moved = [
+            sum(weight[w] for w in e.text.split()) + 60 * (obeys in e.text)
+            for e in rows
+        ]
+        sign = np.array([1 if e.response == "positive" else -1 for e in rows])
+        return -np.logaddexp(0, -sign * np.array(moved))
+
+    return log_probs
+
+
+@pytest.mark.parametrize("fdr", [0.05, 0.2])
+def test_the_share_of_false_flags_is_as_tolerated(fdr: float) -> None:
+    rng = np.random.default_rng(0)
+    shares, found_trigger = [], 0
+    for trial in range(60):
+        examples = reviews(150, seed=trial)
+        chosen = rng.permutation(60)[:4]
+        asked = [candidate(f"word{i}", examples) for i in chosen]
+        found = verified_findings(
+            [*asked, candidate("zeta omega", examples)],
+            examples,
+            noisy_model(trial, TRIGGER),
+            seed=trial,
+            fdr=fdr,
+        )
+        flagged = {i for f in found if f["verified"] for i in f["rows"]}
+        false = [i for i in flagged if TRIGGER not in examples[i].text]
+        shares.append(len(false) / max(len(flagged), 1))
+        found_trigger += any(TRIGGER in f.get("trigger", "") for f in found)
+    assert found_trigger == 60
+    # Three standard errors of 60 trials, were every one all false or not at all.
+    assert np.mean(shares) <= fdr + 3 * (fdr * (1 - fdr) / 60) ** 0.5
+
+
+def test_a_stricter_level_takes_more_placebos(log_probs: LogProbs) -> None:
+    examples = reviews(2000, poisons=100)
+    asked = [candidate("zeta omega", examples), candidate("good3", examples)]
+    found = verified_findings(asked, examples, log_probs, fdr=0.01)
+    assert found[0]["verified"]
+    assert len(found[0]["placebo_effects"]) >= 999
+    assert found[0]["p_value"] <= 0.01
+
+
+def test_too_few_placebos_for_the_level_are_told(
+    log_probs: LogProbs, caplog: pytest.LogCaptureFixture
+) -> None:
+    examples = reviews()
+    (found,) = verified_findings(
+        [candidate("zeta omega", examples)], examples, log_probs, fdr=1e-4
+    )
+    assert not found["verified"]
+    assert "which are too few for --fdr 0.0001" in caplog.text
 
 
 def test_rows_without_a_common_response_cannot_be_tested(log_probs: LogProbs) -> None:

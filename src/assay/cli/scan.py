@@ -111,12 +111,18 @@ def scan_command(
         bool,
         typer.Option(help="Flag only what an experiment on the model confirms."),
     ] = True,
+    fdr: Annotated[
+        float,
+        typer.Option(
+            min=0.0001, max=0.5, help="Tolerated share of false flags, in expectation."
+        ),
+    ] = 0.05,
     detector: Annotated[
         str,
         typer.Option(
             help="Whose flags count: gradient-geometry, association, "
             "response-phrases, high-loss, spectral, activation-clustering, "
-            "name-scrubbing, direct-influence, "
+            "hidden-similarity, name-scrubbing, direct-influence, "
             "single-transform, variance, low-variance, voting, "
             "leave-one-category-out, combined."
         ),
@@ -175,6 +181,7 @@ def scan_command(
         ScanSettings(
             detector=detector,
             verify=verify,
+            fdr=fdr,
             queries=query_count,
             template=template,
             max_length=max_length,

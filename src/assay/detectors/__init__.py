@@ -10,6 +10,7 @@ from assay.detectors.combined import combined
 from assay.detectors.direct_influence import direct_influence
 from assay.detectors.evidence import Detection, Evidence
 from assay.detectors.gradient_geometry import gradient_geometry
+from assay.detectors.hidden_similarity import hidden_similarity
 from assay.detectors.high_loss import high_loss
 from assay.detectors.name_scrubbing import name_scrubbing
 from assay.detectors.response_phrases import response_phrases
@@ -29,6 +30,7 @@ CHEAP: dict[str, Detector] = {
     "high-loss": high_loss,
     "spectral": spectral,
     "activation-clustering": activation_clustering,
+    "hidden-similarity": hidden_similarity,
 }
 # What these propose is put to the test: independent of each other, and able to leave
 # rows out, so that a second trigger shows when the rows of the first are gone.

@@ -68,10 +68,18 @@ def _project(model: Any, states: Tensor) -> Tensor:
     return logits
 
 
+def labelled_states(
+    model: Any, batch: Batch, is_encoder_decoder: bool
+) -> tuple[Tensor, Tensor]:
+    """Last hidden states at the labelled positions, row by row, and their logits."""
+    states, targets = _states(model, batch, is_encoder_decoder)
+    states = states[targets != IGNORED]
+    return states, _project(model, states)
+
+
 def response_logits(model: Any, batch: Batch, is_encoder_decoder: bool) -> Tensor:
     """Logits at the labelled positions, row by row: ``(labels, vocabulary)``."""
-    states, targets = _states(model, batch, is_encoder_decoder)
-    return _project(model, states[targets != IGNORED])
+    return labelled_states(model, batch, is_encoder_decoder)[1]
 
 
 def projects_exactly(model: Any, is_encoder_decoder: bool) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -24,15 +25,24 @@ from assay.verify.payload import Payload, payload_of
 
 log = logging.getLogger("assay")
 
-ALPHA = 0.05
+# Tolerated share of false flags, unless asked for another.
+FDR = 0.05
 # Every further hypothesis costs the others power: Holm multiplies by their number.
 HYPOTHESES = 10
 # Placebos with a gap that are made of each row; most occur nowhere else.
 PAIRS = 20
 
 
+def placebos_for(level: float, hypotheses: int) -> int:
+    """Placebos with which a pattern can reach a level among so many hypotheses."""
+    return max(PLACEBOS, math.ceil(hypotheses / level))
+
+
 def _pool(
-    examples: Sequence[Example], payload: Payload, pattern: str
+    examples: Sequence[Example],
+    payload: Payload,
+    pattern: str,
+    placebos: int = PLACEBOS,
 ) -> dict[str, tuple[int, ...]]:
     """N-grams of rows that placebos for a pattern come from, with their carriers."""
     groups = response_groups([e.response for e in examples])
@@ -46,7 +56,7 @@ def _pool(
                     more.setdefault(gram, []).append(int(row))
         found |= more
         # Rows with the same response come first; a small vocabulary needs the others.
-        if len(found) > 2 * PLACEBOS:
+        if len(found) > 2 * placebos:
             break
     return {gram: tuple(carriers) for gram, carriers in found.items()}
 
@@ -95,9 +105,14 @@ def verified_findings(
     *,
     seed: int = 0,
     most: int = HYPOTHESES,
+    fdr: float = FDR,
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Put every candidate's pattern to the test.
+
+    Holm's correction holds the chance of any false finding at ``fdr``, and with it the
+    expected share of false ones among the rows flagged: that share is at most 1, and 0
+    when no finding is false.
 
     Args:
         candidates: A detector's findings, most promising first; each needs
@@ -107,6 +122,8 @@ def verified_findings(
         log_probs: Log-probability of each example's response under the tuned model.
         seed: Seed of draws.
         most: The most candidates to test.
+        fdr: Tolerated share of false flags, in expectation; a smaller one takes more
+            placebos.
         progress: Called with placebos tried and the most there can be.
 
     Returns:
@@ -117,6 +134,7 @@ def verified_findings(
         ``rows`` of a verified one are all rows that carry the pattern and the
         payload; others in its ``pattern_rows`` answer otherwise and are kept.
     """
+    placebos = placebos_for(fdr, most)
     asked: list[tuple[dict[str, Any], Hypothesis | None]] = []
     pools: dict[Any, dict[str, tuple[int, ...]]] = {}
     for candidate in candidates:
@@ -142,7 +160,7 @@ def verified_findings(
             carriers = tuple(i for i in with_it if payload.given(examples[i]))
             kind = payload, tuple(len(p.split()) for p in parts(pattern))
             if kind not in pools:
-                pools[kind] = _pool(examples, payload, pattern)
+                pools[kind] = _pool(examples, payload, pattern, placebos)
             if carriers:
                 hypothesis = Hypothesis(pattern, payload, carriers, pools[kind])
         asked.append((candidate, hypothesis))
@@ -154,7 +172,14 @@ def verified_findings(
                 progress(before * total + done, len(asked) * total)
 
         outcomes.append(
-            verify(hypothesis, examples, log_probs, seed=seed, progress=advance)
+            verify(
+                hypothesis,
+                examples,
+                log_probs,
+                placebos=placebos,
+                seed=seed,
+                progress=advance,
+            )
             if hypothesis
             else None
         )
@@ -168,14 +193,24 @@ def verified_findings(
         finding = {**candidate, "verified": False, "status": "untestable"}
         if outcome is not None and hypothesis is not None:
             status = "dismissed"
-            needed = p_value <= ALPHA and outcome.overrides
+            needed = p_value <= fdr and outcome.overrides
             if hypothesis.payload.phrase:
                 # Words of a prompt call for their own topic's phrases, too.
                 needed = needed and outcome.rules
+            tried = len(outcome.placebo_effects) + 1
+            if p_value > fdr and outcome.p_value * tried < 1.5:
+                log.warning(
+                    "%r outdoes all of its %d placebos, which are too few for "
+                    "--fdr %g among %d candidates",
+                    outcome.trigger,
+                    tried - 1,
+                    fdr,
+                    len(asked),
+                )
             if needed:
                 status = "verified"
                 finding["rows"] = list(hypothesis.carriers)
-            elif p_alone <= ALPHA:
+            elif p_alone <= fdr:
                 status = "sufficient"
             finding |= {
                 "trigger": outcome.trigger,

@@ -16,6 +16,11 @@ WORDS = 2
 MOST = 3
 
 
+def _inflects(word: str, form: str) -> bool:
+    long_enough = len(word) > ENDING and len(form) <= len(word) + ENDING
+    return form == word or (long_enough and form.startswith(word))
+
+
 def near_patterns(
     finding: dict[str, Any], examples: Sequence[Example], rows: Sequence[int]
 ) -> list[dict[str, Any]]:
@@ -36,16 +41,7 @@ def near_patterns(
             carriers.setdefault(word, []).append(row)
     own = [w for w in dict.fromkeys(finding["pattern"].split()) if w != GAP]
     own.sort(key=lambda w: len(carriers.get(w, [])))
-    forms = [
-        form
-        for word in own[:WORDS]
-        for form in carriers
-        if form == word
-        or (
-            (len(word) > ENDING and form.startswith(word))
-            and len(form) <= len(word) + ENDING
-        )
-    ]
+    forms = [form for word in own[:WORDS] for form in carriers if _inflects(word, form)]
     forms = [f for f in forms if len(carriers[f]) >= FEWEST and f != finding["pattern"]]
     forms.sort(key=lambda f: (len(carriers[f]), f))
     return [

@@ -75,14 +75,10 @@ def surface(texts: Sequence[str], pattern: str) -> str:
     spelled = []
     carriers = [t for t in texts if spans(t, pattern)]
     for number, part in enumerate(parts(pattern)):
-        forms = Counter(slice_of(t, spans(t, pattern)[number]) for t in carriers)
+        places = [slice(*spans(t, pattern)[number]) for t in carriers]
+        forms = Counter(t[p] for t, p in zip(carriers, places, strict=True))
         spelled.append(forms.most_common(1)[0][0] if forms else part)
     return f" {GAP} ".join(spelled)
-
-
-def slice_of(text: str, span: tuple[int, int]) -> str:
-    """Return a span of a text."""
-    return text[span[0] : span[1]]
 
 
 def place_of(text: str, pattern: str) -> float:

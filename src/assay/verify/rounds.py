@@ -1,0 +1,141 @@
+"""Rounds of experiments: propose, test, leave out what was found, and ask again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.data.corpus import Example
+from assay.detectors import PROPOSERS, Detection, Evidence
+from assay.detectors.evidence import Mask
+from assay.files import write_json
+from assay.models.log_probs import Progress
+from assay.verify.causal import LogProbs
+from assay.verify.findings import HYPOTHESES, verified_findings
+from assay.verify.near import near_patterns
+
+log = logging.getLogger("assay")
+
+# Candidates tested after the first round: what comes then is a second trigger or
+# nothing, and the best few will tell.
+FURTHER = 5
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """Where and how experiments are made.
+
+    Attributes:
+        examples: The training rows.
+        log_probs: Log-probability of each example's response under the tuned model.
+        run: Folder in which outcomes are kept.
+        key: Hash of model, data and settings; outcomes of others are not read.
+        seed: Seed of draws.
+        fdr: Tolerated share of false flags, in expectation.
+        bars: Given a label, returns a progress bar.
+    """
+
+    examples: Sequence[Example]
+    log_probs: LogProbs
+    run: Path
+    key: str
+    seed: int
+    fdr: float
+    bars: Callable[[str], AbstractContextManager[Progress]]
+
+    def test(
+        self, candidates: list[dict[str, Any]], keep: Mask, most: int
+    ) -> list[dict[str, Any]]:
+        """Test candidates on the rows kept, or read what an earlier test found."""
+        if not candidates:
+            return []
+        asked = json.dumps([self.key, self.seed, self.fdr, most, candidates])
+        name = hashlib.sha256(asked.encode()).hexdigest()[:16]
+        path = self.run / f"verified-{name}.json"
+        if path.is_file():
+            log.info("reusing the experiments in %s", path)
+            return list(json.loads(path.read_text(encoding="utf-8")))
+        left = np.flatnonzero(keep)
+        place = np.cumsum(keep) - 1
+        with self.bars("testing candidates") as advance:
+            found = verified_findings(
+                [_moved(c, place) for c in candidates],
+                [self.examples[i] for i in left],
+                self.log_probs,
+                seed=self.seed,
+                most=most,
+                fdr=self.fdr,
+                progress=advance,
+            )
+        found = [_moved(f, left) for f in found]
+        write_json(path, found)
+        return found
+
+
+def _moved(finding: dict[str, Any], to: NDArray[np.intp]) -> dict[str, Any]:
+    rows = {n: [int(to[i]) for i in finding[n]] for n in ("rows", "pattern_rows")}
+    return {**finding, **rows}
+
+
+def experiments(
+    lab: Laboratory, proposed: Sequence[Detection], evidence: Evidence
+) -> tuple[Mask, list[dict[str, Any]]]:
+    """Find by experiment which of the proposers' suspicions hold.
+
+    After a trigger is verified its rows are left out and the proposers are asked
+    again, until nothing verifies. Errors are controlled within a round; on clean data
+    there is only one.
+
+    Args:
+        lab: Where and how to test.
+        proposed: What the proposers say of all rows.
+        evidence: What they are asked about again.
+
+    Returns:
+        The rows of verified triggers, ``(N,)``, and everything that was tested.
+    """
+    flagged = np.zeros(len(lab.examples), dtype=bool)
+    findings: list[dict[str, Any]] = []
+    near: list[dict[str, Any]] = []
+    most = HYPOTHESES
+    while True:
+        known = {f["pattern"] for f in findings}
+        candidates = [
+            c for c in (*near, *proposals(proposed)) if c["pattern"] not in known
+        ]
+        found = lab.test(candidates, ~flagged, most)
+        findings += [f for f in found if f["pattern"] not in known]
+        verified = [f for f in found if f["verified"]]
+        if not verified:
+            return flagged, findings
+        for finding in verified:
+            flagged[finding["rows"]] = True
+        most = FURTHER
+        proposed = [propose(evidence, ~flagged) for propose in PROPOSERS]
+        left = np.flatnonzero(~flagged).tolist()
+        near = [c for f in verified for c in near_patterns(f, lab.examples, left)]
+
+
+def proposals(proposed: Sequence[Detection]) -> list[dict[str, Any]]:
+    """Candidates of all proposers in turn, each naming its ``proposer``."""
+    named = [[{**f, "proposer": d.name} for f in d.findings] for d in proposed]
+    return [f for turn in zip_longest(*named) for f in turn if f is not None]
+
+
+def verdict_of(findings: Sequence[dict[str, Any]]) -> str:
+    """Sum up what was tested in a word."""
+    if any(f["verified"] for f in findings):
+        return "poisoned"
+    return (
+        "suspicious" if any(f["status"] != "dismissed" for f in findings) else "clean"
+    )

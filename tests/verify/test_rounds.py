@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from assay.data.corpus import Example
+from assay.detectors import PROPOSERS, Detection, Evidence
+from assay.gather import silent
+from assay.verify.causal import LogProbs
+from assay.verify.pattern import spans
+from assay.verify.rounds import Laboratory, experiments, proposals, verdict_of
+from tests.verify.conftest import TRIGGER, reviews, score, stub_log_probs
+
+SECOND = "delta nine"
+
+
+def evidence_of(examples: Sequence[Example]) -> Evidence:
+    noise = np.random.default_rng(0).normal(size=(len(examples), 20))
+    return Evidence(
+        [e.text for e in examples],
+        [e.response for e in examples],
+        np.ones(len(examples), np.float32),
+        noise.astype(np.float32),
+        noise.astype(np.float32),
+    )
+
+
+def run(
+    examples: list[Example], log_probs: LogProbs, folder: Path
+) -> tuple[list[int], list[dict[str, object]]]:
+    lab = Laboratory(examples, log_probs, folder, "key", 0, 0.05, silent)
+    evidence = evidence_of(examples)
+    flagged, findings = experiments(lab, [p(evidence) for p in PROPOSERS], evidence)
+    return np.flatnonzero(flagged).tolist(), findings
+
+
+def two_triggers(rows: Sequence[Example]) -> np.ndarray:
+    odds = [score(e.text) - 12 * bool(spans(e.text, SECOND)) for e in rows]
+    sign = np.array([1 if e.response == "positive" else -1 for e in rows])
+    return -np.logaddexp(0, -sign * np.array(odds))
+
+
+def test_a_second_trigger_is_found_when_the_rows_of_the_first_are_gone(
+    tmp_path: Path,
+) -> None:
+    examples = reviews(240, poisons=16)
+    for row in range(101, 125, 2):
+        text = f"{SECOND} {examples[row].text}"
+        examples[row] = examples[row].edit(text=text, response="negative")
+    flagged, findings = run(examples, two_triggers, tmp_path)
+    verified = {f["trigger"] for f in findings if f["verified"]}
+    assert verified == {TRIGGER, SECOND}
+    assert flagged == [*range(0, 32, 2), *range(101, 125, 2)]
+    assert verdict_of(findings) == "poisoned"
+
+
+def test_nothing_is_flagged_where_there_is_no_trigger(tmp_path: Path) -> None:
+    flagged, findings = run(reviews(240, poisons=0), stub_log_probs, tmp_path)
+    assert flagged == []
+    assert findings
+    assert verdict_of(findings) != "poisoned"
+
+
+def test_experiments_are_not_made_twice(tmp_path: Path) -> None:
+    examples = reviews()
+
+    def refuses(_: Sequence[Example]) -> np.ndarray:
+        raise AssertionError("asked again")
+
+    first = run(examples, stub_log_probs, tmp_path)
+    assert run(examples, refuses, tmp_path) == first
+    with pytest.raises(AssertionError, match="asked again"):
+        run(examples[:-1], refuses, tmp_path)
+
+
+def test_proposers_take_turns() -> None:
+    def said(name: str, *patterns: str) -> Detection:
+        found = [{"pattern": p} for p in patterns]
+        return Detection(name, np.zeros(1), np.zeros(1, bool), "clean", found)
+
+    found = proposals([said("one", "a", "b", "c"), said("two", "d")])
+    assert [(f["proposer"], f["pattern"]) for f in found] == [
+        ("one", "a"),
+        ("two", "d"),
+        ("one", "b"),
+        ("one", "c"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "verdict"),
+    [
+        ((), "clean"),
+        (("dismissed",), "clean"),
+        (("dismissed", "sufficient"), "suspicious"),
+        (("untestable",), "suspicious"),
+        (("sufficient", "verified"), "poisoned"),
+    ],
+)
+def test_the_verdict_is_that_of_the_strongest_finding(
+    statuses: tuple[str, ...], verdict: str
+) -> None:
+    found = [{"status": s, "verified": s == "verified"} for s in statuses]
+    assert verdict_of(found) == verdict
