@@ -190,6 +190,11 @@ class Place:
         return self.run / f"evidence-{self.key[:16]}"
 
     @property
+    def survival(self) -> Path:
+        """File of the responses' log-probabilities to turned rows."""
+        return self.run / f"survival-{self.key[:16]}.npy"
+
+    @property
     def factors(self) -> Path:
         """File of the curvature."""
         return self.run / "factors.safetensors"

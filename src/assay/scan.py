@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 import assay
 from assay.data.corpus import Corpus, Example
-from assay.detectors import CHEAP, DEFAULT, DETECTORS, INFLUENCE, PROPOSERS
+from assay.detectors import CHEAP, DEFAULT, DETECTORS, INFLUENCE, proposers
 from assay.detectors.evidence import response_groups
 from assay.errors import AssayError
 from assay.files import write_json
@@ -28,6 +28,7 @@ from assay.models.load import LanguageModel, load_model
 from assay.models.log_probs import response_log_probs
 from assay.models.tune import TuneSettings, tune, tuned_template
 from assay.runs import logged, versions, write_tables
+from assay.survival import survival
 from assay.verify.findings import FDR
 from assay.verify.rounds import Laboratory, experiments, verdict_of
 
@@ -207,6 +208,23 @@ def _scan(
         log.info("reusing the evidence in %s", place.store)
     if evidence is None:
         return {}
+
+    def log_probs(examples: Sequence[Example]) -> NDArray[np.float64]:
+        return response_log_probs(
+            tuned(),
+            examples,
+            template=settings.template,
+            max_length=settings.max_length,
+            bf16=settings.bf16,
+            warn=False,
+        )
+
+    if settings.needs_influence:
+        with _timed(timings, "counterfactuals"), bars("counterfactuals") as advance:
+            found = survival(
+                corpus.examples, log_probs, place.survival, progress=advance
+            )
+        evidence = replace(evidence, survival=found)
     wanted = {*CHEAP, settings.detector}
     if settings.needs_influence:
         wanted |= set(INFLUENCE)
@@ -214,23 +232,12 @@ def _scan(
         detections = {n: d(evidence) for n, d in DETECTORS.items() if n in wanted}
     chosen = detections[settings.detector]
     if settings.verify and settings.detector == DEFAULT:
-        proposed = [d for d in detections.values() if CHEAP.get(d.name) in PROPOSERS]
-
-        def log_probs(examples: Sequence[Example]) -> NDArray[np.float64]:
-            return response_log_probs(
-                tuned(),
-                examples,
-                template=settings.template,
-                max_length=settings.max_length,
-                bf16=settings.bf16,
-                warn=False,
-            )
-
         lab = Laboratory(
             corpus.examples, log_probs, run, key, settings.seed, settings.fdr, bars
         )
         with _timed(timings, "verify"):
-            flagged, findings = experiments(lab, proposed, evidence)
+            proposed = [detections[name] for name in proposers(evidence)]
+            flagged, findings = experiments(lab, evidence, proposed)
         chosen = replace(
             chosen,
             flagged=flagged,

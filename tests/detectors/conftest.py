@@ -39,6 +39,7 @@ def make_evidence(
             n: base + rng.normal(size=rows) for n in ("original", *CATEGORIES)
         },
         "categories": CATEGORIES,
+        "survival": -rng.gamma(2, size=rows),
     }
     if influence is not None:
         measured["influence"] = {
@@ -57,6 +58,7 @@ def permuted(evidence: Evidence, order: Sequence[int]) -> Evidence:
         features=evidence.features[rows],
         hidden=evidence.hidden[rows],
         influence={n: v[rows] for n, v in evidence.influence.items()},
+        survival=None if evidence.survival is None else evidence.survival[rows],
     )
 
 

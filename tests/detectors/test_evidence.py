@@ -27,6 +27,13 @@ from tests.detectors.conftest import (
     seeds_and_orders,
 )
 
+
+def measurements(evidence: Evidence) -> list[np.ndarray]:
+    assert evidence.survival is not None
+    found = [evidence.losses, evidence.hidden, evidence.survival]
+    return [*found, *evidence.influence.values()]
+
+
 every_detector = pytest.mark.parametrize("name", OURS)
 measuring_detector = pytest.mark.parametrize(
     "name", [n for n in OURS if n not in TEXT_ONLY]
@@ -89,6 +96,7 @@ def test_rows_that_are_all_alike_are_not_flagged(name: str, value: float) -> Non
         influence={n: np.full(60, value) for n in make_evidence().influence},
         losses=np.full(60, value, np.float32),
         hidden=np.full((60, 8), value, np.float32),
+        survival=np.full(60, value),
     )
     found = OURS[name](evidence)
     assert flags(found) == []
@@ -102,7 +110,7 @@ def test_rows_that_could_not_be_measured_are_not_flagged(
     name: str, value: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     evidence = make_evidence(seed=2)
-    for array in (evidence.losses, evidence.hidden, *evidence.influence.values()):
+    for array in measurements(evidence):
         array[[3, 4]] = value
     found = OURS[name](evidence)
     assert np.isfinite(found.scores).all()
@@ -124,7 +132,7 @@ def test_rows_that_could_not_be_measured_are_not_flagged(
 @measuring_detector
 def test_a_model_that_measures_nothing_is_not_clean(name: str) -> None:
     evidence = make_evidence()
-    for array in (evidence.losses, evidence.hidden, evidence.influence["original"]):
+    for array in measurements(evidence):
         array[:] = np.nan
     with pytest.raises(AssayError, match="no row has finite"):
         OURS[name](evidence)

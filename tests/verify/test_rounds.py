@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from assay.data.corpus import Example
-from assay.detectors import PROPOSERS, Detection, Evidence
+from assay.detectors import Detection, Evidence
 from assay.gather import silent
 from assay.verify.causal import LogProbs
 from assay.verify.pattern import spans
@@ -32,8 +32,7 @@ def run(
     examples: list[Example], log_probs: LogProbs, folder: Path
 ) -> tuple[list[int], list[dict[str, object]]]:
     lab = Laboratory(examples, log_probs, folder, "key", 0, 0.05, silent)
-    evidence = evidence_of(examples)
-    flagged, findings = experiments(lab, [p(evidence) for p in PROPOSERS], evidence)
+    flagged, findings = experiments(lab, evidence_of(examples))
     return np.flatnonzero(flagged).tolist(), findings
 
 

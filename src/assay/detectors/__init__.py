@@ -7,12 +7,15 @@ from collections.abc import Callable
 from assay.detectors.activation_clustering import activation_clustering
 from assay.detectors.association import association
 from assay.detectors.combined import combined
+from assay.detectors.counterfactual import counterfactual
 from assay.detectors.direct_influence import direct_influence
 from assay.detectors.evidence import Detection, Evidence
 from assay.detectors.gradient_geometry import gradient_geometry
+from assay.detectors.hidden_geometry import hidden_geometry
 from assay.detectors.hidden_similarity import hidden_similarity
 from assay.detectors.high_loss import high_loss
 from assay.detectors.name_scrubbing import name_scrubbing
+from assay.detectors.paper_ensemble import paper_ensemble
 from assay.detectors.response_phrases import response_phrases
 from assay.detectors.single_transform import single_transform
 from assay.detectors.spectral import spectral
@@ -27,18 +30,12 @@ CHEAP: dict[str, Detector] = {
     DEFAULT: gradient_geometry,
     "association": association,
     "response-phrases": response_phrases,
+    "hidden-geometry": hidden_geometry,
     "high-loss": high_loss,
     "spectral": spectral,
     "activation-clustering": activation_clustering,
     "hidden-similarity": hidden_similarity,
 }
-# What these propose is put to the test: independent of each other, and able to leave
-# rows out, so that a second trigger shows when the rows of the first are gone.
-PROPOSERS: tuple[Callable[..., Detection], ...] = (
-    gradient_geometry,
-    association,
-    response_phrases,
-)
 # These read influences on transformed test inputs: the paper's rules.
 INFLUENCE: dict[str, Detector] = {
     "direct-influence": direct_influence,
@@ -48,17 +45,40 @@ INFLUENCE: dict[str, Detector] = {
     "voting": voting,
     "leave-one-category-out": leave_one_category_out,
     "combined": combined,
+    "paper-ensemble": paper_ensemble,
+    # This one reads responses to transformed rows, not influences.
+    "counterfactual": counterfactual,
+}
+# What these propose is put to the test: independent of each other, and able to leave
+# rows out, so that a second trigger shows when the rows of the first are gone.
+Proposer = Callable[..., Detection]
+_CHEAP_PROPOSERS: dict[str, Proposer] = {
+    DEFAULT: gradient_geometry,
+    "association": association,
+    "response-phrases": response_phrases,
+    "hidden-geometry": hidden_geometry,
+}
+_FURTHER_PROPOSERS: dict[str, Proposer] = {
+    "counterfactual": counterfactual,
+    "paper-ensemble": paper_ensemble,
 }
 # This one needs spaCy.
 NAMES: dict[str, Detector] = {"name-scrubbing": name_scrubbing}
 DETECTORS: dict[str, Detector] = {**CHEAP, **INFLUENCE, **NAMES}
+
+
+def proposers(evidence: Evidence) -> dict[str, Proposer]:
+    """Proposers for what has been measured; each takes evidence and rows to keep."""
+    measured = evidence.influence and evidence.survival is not None
+    return {**_CHEAP_PROPOSERS, **(_FURTHER_PROPOSERS if measured else {})}
+
 
 __all__ = [
     "CHEAP",
     "DEFAULT",
     "DETECTORS",
     "INFLUENCE",
-    "PROPOSERS",
     "Detection",
     "Evidence",
+    "proposers",
 ]

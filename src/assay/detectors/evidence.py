@@ -37,6 +37,9 @@ class Evidence:
         influence: Query set (``original`` or a transform's name) to the rows'
             influence on it, ``(N,)``; positive lowers the queries' loss.
         categories: Transform name to its category.
+        survival: Log-probability of each row's response when its text's meaning is
+            turned around, ``(N,)``, not a number where no transform could; None when
+            not measured.
     """
 
     texts: Sequence[str]
@@ -46,6 +49,7 @@ class Evidence:
     hidden: NDArray[np.float32]
     influence: Mapping[str, Array] = field(default_factory=dict)
     categories: Mapping[str, str] = field(default_factory=dict)
+    survival: Array | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.data.corpus import Example
-from assay.detectors import PROPOSERS, Detection, Evidence
+from assay.detectors import Detection, Evidence, proposers
 from assay.detectors.evidence import Mask
 from assay.files import write_json
 from assay.models.log_probs import Progress
@@ -88,7 +88,7 @@ def _moved(finding: dict[str, Any], to: NDArray[np.intp]) -> dict[str, Any]:
 
 
 def experiments(
-    lab: Laboratory, proposed: Sequence[Detection], evidence: Evidence
+    lab: Laboratory, evidence: Evidence, proposed: Sequence[Detection] = ()
 ) -> tuple[Mask, list[dict[str, Any]]]:
     """Find by experiment which of the proposers' suspicions hold.
 
@@ -98,8 +98,8 @@ def experiments(
 
     Args:
         lab: Where and how to test.
-        proposed: What the proposers say of all rows.
-        evidence: What they are asked about again.
+        evidence: What the proposers read.
+        proposed: What they say of all rows, where that is known already.
 
     Returns:
         The rows of verified triggers, ``(N,)``, and everything that was tested.
@@ -108,6 +108,8 @@ def experiments(
     findings: list[dict[str, Any]] = []
     near: list[dict[str, Any]] = []
     most = HYPOTHESES
+    asked = proposers(evidence).values()
+    proposed = proposed or [propose(evidence) for propose in asked]
     while True:
         known = {f["pattern"] for f in findings}
         candidates = [
@@ -121,7 +123,7 @@ def experiments(
         for finding in verified:
             flagged[finding["rows"]] = True
         most = FURTHER
-        proposed = [propose(evidence, ~flagged) for propose in PROPOSERS]
+        proposed = [propose(evidence, ~flagged) for propose in asked]
         left = np.flatnonzero(~flagged).tolist()
         near = [c for f in verified for c in near_patterns(f, lab.examples, left)]
 

@@ -1,0 +1,33 @@
+"""Outlying directions in the hidden states of one response, as in gradients.
+
+A trigger that the model obeys shows where the response begins. The states need no
+gradients, and are of another kind than these: what one does not show the other may.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from assay.detectors.evidence import Detection, Evidence, Mask, measured
+from assay.detectors.gradient_geometry import directions
+from assay.detectors.tails import detect_tails
+
+
+def hidden_geometry(
+    evidence: Evidence, keep: Mask | None = None, *, seed: int = 0
+) -> Detection:
+    """Detect groups of rows whose hidden states lie apart and that share words.
+
+    Args:
+        evidence: Needs ``hidden``.
+        keep: Rows to look at; all by default.
+        seed: Seed of FastICA, and of the components of large groups.
+
+    Raises:
+        AssayError: No row's state is finite.
+    """
+    known = measured(evidence.hidden, "hidden state")
+    if keep is not None:
+        known &= keep
+    apart = partial(directions, evidence.hidden, seed=seed)
+    return detect_tails("hidden-geometry", evidence, known, apart)

@@ -1,0 +1,39 @@
+"""The paper's rules together, as a proposer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from assay.detectors.combined import combined
+from assay.detectors.evidence import Detection, Evidence, Mask
+from assay.detectors.single_transform import single_transform
+from assay.detectors.tails import marked_groups
+from assay.detectors.variance import low_variance
+from assay.detectors.voting import leave_one_category_out, voting
+
+RULES = (single_transform, low_variance, voting, leave_one_category_out)
+
+
+def paper_ensemble(evidence: Evidence, keep: Mask | None = None) -> Detection:
+    """Propose what rows share that any of the paper's rules flags.
+
+    Scores are those of `combined`.
+
+    Args:
+        evidence: Needs influences before and after transforms.
+        keep: Rows to look at; all by default.
+
+    Raises:
+        AssayError: Influences were not measured.
+    """
+    known = np.ones(len(evidence.responses), dtype=bool) if keep is None else keep
+    findings = []
+    for rule in RULES:
+        findings += marked_groups(evidence, known, rule(evidence).flagged)
+    findings.sort(key=lambda f: f["pattern_p_value"])
+    flagged = np.zeros(len(known), dtype=bool)
+    for finding in findings[:1]:
+        flagged[finding["rows"]] = True
+    verdict = "suspicious" if findings else "clean"
+    scores = combined(evidence).scores
+    return Detection("paper-ensemble", scores, flagged, verdict, findings)
