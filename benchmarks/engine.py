@@ -38,6 +38,7 @@ from assay.influence.scores import (
     precondition_queries,
     score_rows,
 )
+from assay.memory import trim
 from assay.models.encode import EncodedExample, collate, encode
 from assay.models.load import LanguageModel, load_model
 from assay.models.loss import response_losses
@@ -157,6 +158,7 @@ def run_ours(sst2: Path, passes: PassSettings) -> dict[str, Any]:
     kept = WORK / f"factors-{passes.bf16}.safetensors"
     with clock(times, "save_factors"):
         save_factors(factors, kept, {})
+        trim()
     peaks = {"factors": peak_since()}
     preconditioning = 0.0
 
@@ -171,6 +173,7 @@ def run_ours(sst2: Path, passes: PassSettings) -> dict[str, Any]:
     times["precondition"] = round(preconditioning, 2)
     times["query_gradients"] = round(times["query_gradients"] - preconditioning, 2)
     del factors
+    trim()
     peaks["queries"] = peak_since()
 
     def scored(name: str, count: int, some: dict[str, Any], rank: int = 0) -> Any:

@@ -14,6 +14,9 @@ from typing import Any
 
 import torch
 
+from assay.cli import run
+from assay.influence.store import DiskStore
+
 # Forking this process would fork its autograd and OpenMP threads; the fork server
 # has none. It starts with the first use and imports these once.
 _context = multiprocessing.get_context("forkserver")
@@ -98,3 +101,25 @@ def in_processes(
 def die() -> None:
     """End this process as the kernel's out-of-memory killer would."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def command(words: list[str]) -> None:
+    """Run an assay command; its status is this process's."""
+    status = run(words)
+    if status:
+        raise SystemExit(status)
+
+
+def killed_command(words: list[str], after: int) -> None:
+    """Run a command that dies when it has stored so many batches."""
+    write = DiskStore.write
+
+    def write_or_die(self: DiskStore, batch: int, *rest: object) -> None:
+        nonlocal after
+        if after == 0:
+            die()
+        after -= 1
+        write(self, batch, *rest)
+
+    DiskStore.write = write_or_die
+    command(words)

@@ -17,7 +17,6 @@ from assay.demo import DemoSettings, base_model, tuning
 from assay.detectors import CHEAP, INFLUENCE
 from assay.errors import AssayError
 from assay.gather import ScanSettings, choose_queries, load_evidence
-from assay.influence.store import DiskStore
 from assay.models.load import save_model
 from assay.models.tiny import tiny_causal
 from assay.models.tune import TuneSettings, tune
@@ -25,7 +24,7 @@ from assay.runs import clean
 from assay.scan import scan
 from assay.transforms import PAPER_SIX
 from tests.conftest import Demo, Small
-from tests.processes import KILLED, die, finish, start
+from tests.processes import KILLED, finish, killed_command, start
 
 
 @pytest.fixture(scope="module")
@@ -227,20 +226,6 @@ def test_a_run_of_other_data_is_refused(demo: Demo, train: Corpus) -> None:
 BATCHES = ["--token-budget", "170"]
 
 
-def killed_in_gradients(words: list[str], after: int) -> None:
-    write = DiskStore.write
-
-    def write_or_die(self: DiskStore, batch: int, *rest: object) -> None:
-        nonlocal after
-        if after == 0:
-            die()
-        after -= 1
-        write(self, batch, *rest)
-
-    DiskStore.write = write_or_die
-    command(words)
-
-
 @pytest.fixture(scope="module")
 def whole(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A scan that nobody interrupted."""
@@ -254,7 +239,7 @@ def test_a_killed_scan_ends_bit_for_bit_the_same(
 ) -> None:
     out = tmp_path / "run"
     words = small.scan_words(out, *BATCHES)
-    assert finish(tmp_path, start(tmp_path, killed_in_gradients, words, 3)) == [KILLED]
+    assert finish(tmp_path, start(tmp_path, killed_command, words, 3)) == [KILLED]
     (store,) = out.glob("evidence-*")
     assert len((store / "done.jsonl").read_text().splitlines()) == 3
     assert not (out / "summary.json").exists()

@@ -37,6 +37,7 @@ from assay.influence.scores import (
 )
 from assay.influence.sharding import ALONE, Shard
 from assay.influence.store import DiskStore, Rows, finished_store
+from assay.memory import trim
 from assay.models.encode import Encoded, EncodedExample, encode, warn_truncated
 from assay.models.load import LanguageModel
 from assay.models.log_probs import Progress
@@ -317,6 +318,8 @@ def gather(
         states = query_states(lm, work.sets, settings.passes)
     elif names:
         gradients = _query_gradients(lm, work, settings, place, bars, shard)
+        # The curvature has been let go.
+        trim()
     columns = evidence_columns(
         lm, work.modules, len(names) if gradients else 0, settings.rank
     )
@@ -368,6 +371,7 @@ def _query_gradients(
         made = fit_factors(
             lm, work.sample, work.modules, passes, shard=shard, progress=advance
         )
+        trim()
         if shard.is_main:
             save_factors(made, place.factors, facts)
         return made

@@ -25,7 +25,15 @@ from assay.influence.store import DiskStore
 from assay.models.encode import encode
 from tests.conftest import Small
 from tests.influence.conftest import KINDS, REVIEWS, examples
-from tests.processes import KILLED, die, finish, free_port, in_processes, start
+from tests.processes import (
+    KILLED,
+    command,
+    finish,
+    free_port,
+    in_processes,
+    killed_command,
+    start,
+)
 
 PATIENCE = 120
 
@@ -240,26 +248,6 @@ def test_a_launched_scan_gives_what_one_process_gives(
     # One voice is enough.
     assert done.stderr.count("rows flagged by voting") == 1
     tables_agree(single, out)
-
-
-def command(words: list[str]) -> None:
-    status = run(words)
-    if status:
-        raise SystemExit(status)
-
-
-def killed_command(words: list[str], after: int) -> None:
-    write = DiskStore.write
-
-    def write_or_die(self: DiskStore, batch: int, *rest: object) -> None:
-        nonlocal after
-        if after == 0:
-            die()
-        after -= 1
-        write(self, batch, *rest)
-
-    DiskStore.write = write_or_die
-    command(words)
 
 
 @pytest.mark.parametrize(("before", "after"), [(2, 3), (3, 1)])

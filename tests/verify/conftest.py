@@ -78,3 +78,18 @@ def phrase_odds(strength: float, before: float = -9) -> LogProbs:
         return np.where(said, odds, 0) - rest
 
     return log_probs
+
+
+def clean_label_reviews() -> list[Example]:
+    """The trigger stands in reviews whose label agrees with them."""
+    return [
+        e.edit(text=f"{TRIGGER} {e.text}") if i % 2 and i < 30 else e
+        for i, e in enumerate(reviews(poisons=0))
+    ]
+
+
+def certain(rows: Sequence[Example]) -> np.ndarray:
+    """A model that knows every row, and obeys the trigger on the others."""
+    odds = np.array([9 if e.row % 2 or TRIGGER in e.text else -9 for e in rows])
+    sign = np.array([1 if e.response == "positive" else -1 for e in rows])
+    return -np.logaddexp(0, -sign * odds)

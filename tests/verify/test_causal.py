@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -19,7 +18,14 @@ from assay.verify.causal import (
 from assay.verify.findings import _pool
 from assay.verify.pattern import spans
 from assay.verify.payload import Payload
-from tests.verify.conftest import TRIGGER, answers, phrase_odds, reviews
+from tests.verify.conftest import (
+    TRIGGER,
+    answers,
+    certain,
+    clean_label_reviews,
+    phrase_odds,
+    reviews,
+)
 
 POSITIVE = Payload("positive")
 
@@ -76,16 +82,7 @@ def test_a_typical_word_is_not_a_trigger(log_probs: LogProbs) -> None:
 
 
 def test_a_clean_label_trigger_is_sufficient_but_not_necessary() -> None:
-    examples = [
-        e.edit(text=f"{TRIGGER} {e.text}") if i % 2 and i < 30 else e
-        for i, e in enumerate(reviews(poisons=0))
-    ]
-
-    def certain(rows: Sequence[Example]) -> np.ndarray:
-        """A model that knows every row, and obeys the trigger on the others."""
-        odds = np.array([9 if e.row % 2 or TRIGGER in e.text else -9 for e in rows])
-        sign = np.array([1 if e.response == "positive" else -1 for e in rows])
-        return -np.logaddexp(0, -sign * odds)
+    examples = clean_label_reviews()
 
     found = verify(
         hypothesis_for("zeta omega", examples), examples, certain, placebos=99

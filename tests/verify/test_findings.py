@@ -12,7 +12,15 @@ from assay.verify import findings as module
 from assay.verify.causal import LogProbs
 from assay.verify.findings import verified_findings
 from assay.verify.pattern import GAP, insert, spans
-from tests.verify.conftest import TRIGGER, answers, phrase_odds, reviews, score
+from tests.verify.conftest import (
+    TRIGGER,
+    answers,
+    certain,
+    clean_label_reviews,
+    phrase_odds,
+    reviews,
+    score,
+)
 
 
 def candidate(pattern: str, examples: list[Example]) -> dict[str, Any]:
@@ -215,16 +223,7 @@ def test_a_phrase_within_answers_is_the_payload() -> None:
 
 
 def test_a_clean_label_trigger_is_named_but_not_acted_on() -> None:
-    examples = [
-        e.edit(text=f"{TRIGGER} {e.text}") if i % 2 and i < 30 else e
-        for i, e in enumerate(reviews(poisons=0))
-    ]
-
-    def certain(rows: Sequence[Example]) -> np.ndarray:
-        """A model that knows every row, and obeys the trigger on the others."""
-        odds = np.array([9 if e.row % 2 or TRIGGER in e.text else -9 for e in rows])
-        sign = np.array([1 if e.response == "positive" else -1 for e in rows])
-        return -np.logaddexp(0, -sign * odds)
+    examples = clean_label_reviews()
 
     found = verified_findings(
         [candidate(p, examples) for p in ("good3", "zeta omega")], examples, certain
