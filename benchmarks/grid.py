@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import random
 import shutil
 import time
@@ -204,7 +205,8 @@ def never_poisoned(cell: Cell, attack: str) -> dict[str, float]:
     """Accuracy of a model tuned on the clean rows, and its answer to the trigger."""
     train, test = load(cell)
     how = tuning(cell.how)
-    path = WORK / f"{cell.model}-{cell.dataset}-clean-{cell.seed}"
+    # Parts of the grid may run beside each other.
+    path = WORK / f"{cell.model}-{cell.dataset}-clean-{cell.seed}-{os.getpid()}"
     lm = tune(base_model(cell.how, train), train, path, how)
     target = poisoned(train, Cell(cell.model, cell.dataset, attack, 0.01, cell.seed))
     return {
@@ -329,6 +331,9 @@ def _datasets(attack: str, sentiment: str, model: str) -> tuple[str, ...]:
 def cpu_subset() -> Iterator[Cell]:
     every = [*LABEL_ATTACKS, *CONTROLS]
     yield from cells(["tiny"], every, [0.01, 0.02, 0.05], [0, 1, 2])
+    # Does a proxy from scratch see what the large model of detectors.py is poisoned by?
+    for seed in range(3):
+        yield Cell("tiny", "sst2", "dirty-label", 0.033, seed)
     for attack, dataset in (("dirty-label", "sst2"), ("appended", "nq")):
         yield Cell("smollm2-135m", dataset, attack, 0.05, 0)
 
@@ -345,6 +350,9 @@ def main(
     ),
     seeds: Annotated[str, typer.Option(help="Separated by commas.")] = "0,1,2",
     subset: Annotated[str | None, typer.Option(help="cpu")] = None,
+    part: Annotated[
+        str, typer.Option(help="K/N: every N-th cell from the K-th (from 0) on.")
+    ] = "0/1",
     again: Annotated[bool, typer.Option(help="Run cells that have a result.")] = False,
     keep: Annotated[bool, typer.Option(help="Keep models and run folders.")] = False,
 ) -> None:
@@ -359,7 +367,8 @@ def main(
             [int(s) for s in seeds.split(",")],
         )
     )
-    for number, cell in enumerate(chosen, 1):
+    first, step = map(int, part.split("/"))
+    for number, cell in list(enumerate(chosen, 1))[first::step]:
         path = RESULTS / f"{cell.name}.json"
         if path.is_file() and not again:
             continue
