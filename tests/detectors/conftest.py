@@ -14,8 +14,9 @@ from assay.transforms import PAPER_SIX
 CATEGORIES = {t.name: t.category for t in PAPER_SIX}
 # These read texts and responses, and measure nothing.
 TEXT_ONLY = ("association", "response-phrases")
-# The default detector has a test file of its own.
-OURS = {**{n: d for n, d in CHEAP.items() if n != DEFAULT}, **INFLUENCE}
+# FastICA's rounding depends on the order of rows; these have test files of their own.
+GEOMETRY = (DEFAULT, "hidden-geometry")
+OURS = {**{n: d for n, d in CHEAP.items() if n not in GEOMETRY}, **INFLUENCE}
 
 
 def make_evidence(

@@ -152,6 +152,7 @@ def test_no_detector_can_see_the_poison() -> None:
         "features",
         "hidden",
         "influence",
+        "survival",
         "categories",
     }
 

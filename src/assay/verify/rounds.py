@@ -70,7 +70,7 @@ class Laboratory:
         with self.bars("testing candidates") as advance:
             found = verified_findings(
                 [_moved(c, place) for c in candidates],
-                [self.examples[i] for i in left],
+                [self.examples[int(i)] for i in left],
                 self.log_probs,
                 seed=self.seed,
                 most=most,
