@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from assay.data.corpus import Example
-from assay.detectors import Detection, Evidence
+from assay.detectors import Evidence
 from assay.gather import silent
 from assay.verify.causal import LogProbs
 from assay.verify.pattern import spans
@@ -76,11 +76,8 @@ def test_experiments_are_not_made_twice(tmp_path: Path) -> None:
 
 
 def test_proposers_take_turns() -> None:
-    def said(name: str, *patterns: str) -> Detection:
-        found = [{"pattern": p} for p in patterns]
-        return Detection(name, np.zeros(1), np.zeros(1, bool), "clean", found)
-
-    found = proposals([said("one", "a", "b", "c"), said("two", "d")])
+    one = [{"pattern": p} for p in "abc"]
+    found = proposals({"one": one, "two": [{"pattern": "d"}]})
     assert [(f["proposer"], f["pattern"]) for f in found] == [
         ("one", "a"),
         ("two", "d"),

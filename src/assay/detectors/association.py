@@ -80,7 +80,7 @@ def association(evidence: Evidence, keep: Mask | None = None) -> Detection:
     findings: list[dict[str, Any]] = []
     if len(groups) < 2:
         return Detection("association", scores, flagged, "clean")
-    counts = [_counted(evidence.texts, g) for g in groups]
+    counts = [counted(evidence.texts, g) for g in groups]
     everywhere = np.sum(counts, axis=0)
     rows_kept = sum(map(len, groups))
     tried = int((everywhere >= FEWEST).sum())
@@ -88,7 +88,7 @@ def association(evidence: Evidence, keep: Mask | None = None) -> Detection:
         strength = enrichment(inside, everywhere, len(group), rows_kept)
         for row in group:
             scores[row] = strength[_buckets(evidence.texts[row])].max(initial=0)
-        candidates = _best(evidence.texts, group, strength)
+        candidates = strongest(evidence.texts, group, strength)[:CANDIDATES]
         for place, (gram, carriers) in enumerate(candidates):
             value = float(strength[bucket(gram)])
             p_value = min(1.0, 10.0**-value * tried * len(groups))
@@ -116,7 +116,7 @@ def _buckets(text: str) -> list[int]:
     return list({bucket(gram) for gram in ngrams(text)})
 
 
-def _counted(texts: Sequence[str], rows: NDArray[np.intp]) -> NDArray[np.int64]:
+def counted(texts: Sequence[str], rows: NDArray[np.intp]) -> NDArray[np.int64]:
     """Rows in which each bucket occurs, ``(BUCKETS,)``."""
     counts = np.zeros(BUCKETS, np.int64)
     for row in rows:
@@ -124,11 +124,14 @@ def _counted(texts: Sequence[str], rows: NDArray[np.intp]) -> NDArray[np.int64]:
     return counts
 
 
-def _best(
-    texts: Sequence[str], rows: NDArray[np.intp], strength: Array
+def strongest(
+    texts: Sequence[str],
+    rows: NDArray[np.intp],
+    strength: Array,
+    looked_up: int = LOOKED_UP,
 ) -> list[tuple[tuple[str, ...], list[int]]]:
     """The strongest n-grams with their carriers, one for each set of carriers."""
-    best = set(np.argsort(-strength, kind="stable")[:LOOKED_UP].tolist())
+    best = set(np.argsort(-strength, kind="stable")[:looked_up].tolist())
     carriers: dict[tuple[str, ...], list[int]] = {}
     for row in rows:
         for gram in ngrams(texts[row]):
@@ -140,4 +143,4 @@ def _best(
         if len(carriers[gram]) >= FEWEST:
             longest[tuple(carriers[gram])] = gram
     ranked = sorted(longest.values(), key=lambda g: (-strength[bucket(g)], g))
-    return [(gram, carriers[gram]) for gram in ranked[:CANDIDATES]]
+    return [(gram, carriers[gram]) for gram in ranked]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 
 from assay.data.corpus import Example
 from assay.detectors import Detection, Evidence, proposers
+from assay.detectors.association import FEWEST
 from assay.detectors.evidence import Mask
 from assay.files import write_json
 from assay.models.log_probs import Progress
 from assay.verify.causal import LogProbs
 from assay.verify.findings import HYPOTHESES, verified_findings
 from assay.verify.near import near_patterns
+from assay.verify.screen import screen
 
 log = logging.getLogger("assay")
 
@@ -59,12 +61,9 @@ class Laboratory:
         """Test candidates on the rows kept, or read what an earlier test found."""
         if not candidates:
             return []
-        asked = json.dumps([self.key, self.seed, self.fdr, most, candidates])
-        name = hashlib.sha256(asked.encode()).hexdigest()[:16]
-        path = self.run / f"verified-{name}.json"
+        path = self._file("verified", [self.fdr, most, candidates])
         if path.is_file():
-            log.info("reusing the experiments in %s", path)
-            return list(json.loads(path.read_text(encoding="utf-8")))
+            return _kept(path)
         left = np.flatnonzero(keep)
         place = np.cumsum(keep) - 1
         with self.bars("testing candidates") as advance:
@@ -80,6 +79,29 @@ class Laboratory:
         found = [_moved(f, left) for f in found]
         write_json(path, found)
         return found
+
+    def screen(self) -> list[dict[str, Any]]:
+        """Propose by experiment, or read what an earlier screening proposed."""
+        path = self._file("screened", [])
+        if path.is_file():
+            return _kept(path)
+        with self.bars("screening words") as advance:
+            found = screen(
+                self.examples, self.log_probs, seed=self.seed, progress=advance
+            )
+        write_json(path, found)
+        return found
+
+    def _file(self, kind: str, asked: Any) -> Path:
+        text = json.dumps([self.key, self.seed, asked])
+        return (
+            self.run / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+        )
+
+
+def _kept(path: Path) -> list[dict[str, Any]]:
+    log.info("reusing the experiments in %s", path)
+    return list(json.loads(path.read_text(encoding="utf-8")))
 
 
 def _moved(finding: dict[str, Any], to: NDArray[np.intp]) -> dict[str, Any]:
@@ -110,10 +132,13 @@ def experiments(
     most = HYPOTHESES
     asked = proposers(evidence).values()
     proposed = proposed or [propose(evidence) for propose in asked]
+    screened = lab.screen()
     while True:
         known = {f["pattern"] for f in findings}
+        suspects = {"screen": _unflagged(screened, flagged)}
+        suspects |= {d.name: d.findings for d in proposed}
         candidates = [
-            c for c in (*near, *proposals(proposed)) if c["pattern"] not in known
+            c for c in (*near, *proposals(suspects)) if c["pattern"] not in known
         ]
         found = lab.test(candidates, ~flagged, most)
         findings += [f for f in found if f["pattern"] not in known]
@@ -128,10 +153,24 @@ def experiments(
         near = [c for f in verified for c in near_patterns(f, lab.examples, left)]
 
 
-def proposals(proposed: Sequence[Detection]) -> list[dict[str, Any]]:
+def _unflagged(
+    candidates: Sequence[dict[str, Any]], flagged: Mask
+) -> list[dict[str, Any]]:
+    """What is left of candidates without the rows flagged since."""
+    left = []
+    for c in candidates:
+        rows = [i for i in c["rows"] if not flagged[i]]
+        if len(rows) >= FEWEST:
+            left.append({**c, "rows": rows, "pattern_rows": rows})
+    return left
+
+
+def proposals(suspects: Mapping[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Candidates of all proposers in turn, each naming its ``proposer``."""
-    named = [[{**f, "proposer": d.name} for f in d.findings] for d in proposed]
-    return [f for turn in zip_longest(*named) for f in turn if f is not None]
+    named = [
+        [{**c, "proposer": name} for c in found] for name, found in suspects.items()
+    ]
+    return [c for turn in zip_longest(*named) for c in turn if c is not None]
 
 
 def verdict_of(findings: Sequence[dict[str, Any]]) -> str:

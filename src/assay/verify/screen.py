@@ -1,0 +1,108 @@
+"""Proposing by experiment: without which words does a response fall?
+
+Every n-gram that stands mostly in rows of one response is taken out of a few of its
+rows, and the fall of their response's log-probability is measured. An honest row has
+more than one reason for its label; a row whose label was changed has only the trigger.
+So this finds triggers that are too rare to show in counts or in the geometry of
+gradients, for a few forward passes over the data.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from assay.data.corpus import Example
+from assay.detectors.association import FEWEST, counted, enrichment, strongest
+from assay.detectors.evidence import response_groups
+from assay.models.log_probs import Progress
+from assay.verify.causal import LogProbs
+from assay.verify.pattern import remove
+
+log = logging.getLogger("assay")
+
+# N-grams of a response that are tried, those that go with it most first.
+SCREENED = 1000
+# Rows that each is taken out of.
+ROWS = 4
+# Experiments made at a time.
+CHUNK = 256
+
+
+def screen(
+    examples: Sequence[Example],
+    log_probs: LogProbs,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Propose n-grams whose rows lose their response without them.
+
+    Args:
+        examples: The training rows. Where more than twenty responses differ nothing
+            is proposed.
+        log_probs: Log-probability of each example's response under the tuned model.
+        seed: Seed of the draw of rows.
+        progress: Called with experiments made and in all.
+
+    Returns:
+        Findings as detectors make them, largest fall first; their ``score`` is the
+        median fall in nats.
+    """
+    groups = response_groups([e.response for e in examples])
+    groups = [g for g in groups if len(g) >= FEWEST]
+    if len(groups) < 2:
+        return []
+    texts = [e.text for e in examples]
+    counts = [counted(texts, g) for g in groups]
+    everywhere = np.sum(counts, axis=0)
+    tried: list[tuple[str, list[int]]] = []
+    for group, inside in zip(groups, counts, strict=True):
+        strength = enrichment(
+            inside, everywhere, len(group), int(sum(map(len, groups)))
+        )
+        found = strongest(texts, group, strength, SCREENED)
+        tried += [(" ".join(gram), carriers) for gram, carriers in found]
+    rng = random.Random(seed)
+    chosen = [rng.sample(rows, min(ROWS, len(rows))) for _, rows in tried]
+    own = sorted({row for rows in chosen for row in rows})
+    before = dict(
+        zip(own, _measured([examples[i] for i in own], log_probs), strict=True)
+    )
+    asked = [(place, row) for place, rows in enumerate(chosen) for row in rows]
+    falls: list[list[float]] = [[] for _ in tried]
+    for start in range(0, len(asked), CHUNK):
+        part = asked[start : start + CHUNK]
+        without = log_probs(
+            [examples[r].edit(text=remove(texts[r], tried[p][0])) for p, r in part]
+        )
+        for (place, row), value in zip(part, without, strict=True):
+            falls[place].append(float(before[row] - value))
+        if progress is not None:
+            progress(start + len(part), len(asked))
+    fall = np.array([np.median(f) for f in falls])
+    log.info("%d word sequences screened in %d experiments", len(tried), len(asked))
+    best = [int(i) for i in np.argsort(-fall, kind="stable")]
+    return [
+        {
+            "rows": tried[i][1],
+            "score": float(fall[i]),
+            "response": examples[tried[i][1][0]].response,
+            "pattern": tried[i][0],
+            "pattern_rows": tried[i][1],
+            "pattern_p_value": 1.0,
+        }
+        for i in best
+        if fall[i] > np.log(2)
+    ]
+
+
+def _measured(examples: Sequence[Example], log_probs: LogProbs) -> list[float]:
+    found: list[float] = []
+    for start in range(0, len(examples), CHUNK):
+        found += map(float, log_probs(examples[start : start + CHUNK]))
+    return found

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from assay.data.corpus import Example
+from assay.verify.screen import screen
+from tests.verify.conftest import answers, reviews, stub_log_probs
+
+
+def test_rare_triggers_come_first_and_no_filler_comes_at_all() -> None:
+    told: list[tuple[int, int]] = []
+    examples = reviews(400, poisons=4)
+    found = screen(examples, stub_log_probs, progress=lambda *done: told.append(done))
+    assert found[0]["pattern"] == "zeta omega"
+    assert found[0]["pattern_rows"] == [0, 2, 4, 6]
+    assert found[0]["response"] == "positive"
+    falls = [f["score"] for f in found]
+    assert falls == sorted(falls, reverse=True)
+    assert min(falls) > np.log(2)
+    assert not any("word" in f["pattern"] for f in found[:1])
+    assert told[-1][0] == told[-1][1]
+
+
+def test_the_fall_is_the_median_over_rows_without_the_words() -> None:
+    examples = reviews(400, poisons=4)
+    (found,) = (
+        f for f in screen(examples, stub_log_probs) if f["pattern"] == "zeta omega"
+    )
+    rows = [examples[i] for i in found["rows"]]
+    without = [e.edit(text=e.text.replace("Zeta Omega ", "").strip()) for e in rows]
+    without = [e.edit(text=e.text.replace("Zeta Omega", "").strip()) for e in without]
+    fall = stub_log_probs(rows) - stub_log_probs(without)
+    assert abs(found["score"] - np.median(fall)) < 1e-9
+
+
+def test_open_ended_answers_are_not_screened() -> None:
+    def refuses(_: Sequence[Example]) -> np.ndarray:
+        raise AssertionError("asked")
+
+    assert screen(answers(), refuses) == []
+
+
+def test_only_so_many_word_sequences_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def counts(rows: Sequence[Example]) -> np.ndarray:
+        asked.append(len(rows))
+        return stub_log_probs(rows)
+
+    monkeypatch.setattr(sys.modules[screen.__module__], "SCREENED", 10)
+    screen(reviews(400), counts)
+    # Ten of each response, in four rows with and without.
+    assert sum(asked) <= 2 * 10 * 4 * 2
