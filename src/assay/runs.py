@@ -105,14 +105,22 @@ def refuse_other(run: Path, earlier: dict[str, Any], config: dict[str, Any]) -> 
     """
     if earlier["key"] == config["key"]:
         return
-    before, now = ({**c, **c["settings"]} for c in (earlier, config))
-    names = ("input", "model", "queries", "tuning", *config["settings"])
+    before, now = (
+        {
+            "input": c["input"],
+            "model": c["model"],
+            "queries": c.get("queries"),
+            **c["settings"],
+            **{f"tuning {name}": v for name, v in (c.get("tuning") or {}).items()},
+        }
+        for c in (earlier, config)
+    )
     changed = [
-        f"{name} was {before.get(name)}, now {now[name]}"
-        for name in names
-        if before.get(name) != now[name]
+        f"{name} was {before.get(name)}, now {now.get(name)}"
+        for name in {**now, **before}
+        if before.get(name) != now.get(name)
     ]
-    if before.get("data") != now["data"] and before["input"] == now["input"]:
+    if before["input"] == now["input"] and earlier.get("data") != config["data"]:
         changed.insert(0, f"the rows of {now['input']} have changed")
     changed = changed or ["the files of the model or the version of assay"]
     more = f", and {len(changed) - NAMED} more" if len(changed) > NAMED else ""

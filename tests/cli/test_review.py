@@ -269,7 +269,7 @@ def test_long_text_is_cut_around_the_trigger() -> None:
     assert "»cf«" in shown
     assert len(shown) < LONGEST + 100
     assert shown.startswith("[4501 characters] …")
-    assert shown.endswith("… [8003 more characters]"[-17:])
+    assert shown.endswith("y… [3503 more characters]")
     assert marked(text, ()).plain.startswith("xxx")
 
 

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from reprlib import repr as brief
 from types import NoneType, UnionType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -40,7 +41,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise AssayError(f"{path}: cannot be read ({reason(error)})") from None
     except UnicodeDecodeError:
         raise AssayError(f"{path}: not UTF-8 text") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else f"{path}"
         problem = getattr(error, "problem", None) or reason(error)
@@ -103,7 +104,7 @@ def options_in(path: Path, ctx: typer.Context) -> dict[str, Any]:
         kind = _kind(hints[param.name])
         if not _fits(value, kind):
             raise AssayError(
-                f"{path}: {key}: expected {EXPECTED[kind]}, not {value!r}"
+                f"{path}: {key}: expected {EXPECTED[kind]}, not {brief(value)}"
             )
         try:
             param.process_value(ctx, value)
@@ -119,7 +120,7 @@ def options_in(path: Path, ctx: typer.Context) -> dict[str, Any]:
 
 def _load(ctx: typer.Context, value: Path | None) -> Path | None:
     if value is not None:
-        ctx.default_map = options_in(value, ctx)
+        ctx.default_map = options_in(Path(value), ctx)
     return value
 
 

@@ -72,10 +72,12 @@ def reason_for(suspect: Suspect) -> str:
         words = f"{trigger}, strong words for {payload}, not flagged"
     elif not suspect.flagged:
         words += ", but answers otherwise: not flagged"
-    return (
-        f"carries {words}; on other rows they add {suspect.effect:.1f} nats to it, "
-        f"p = {suspect.p_value:.2g}"
-    )
+    if suspect.effect is not None and suspect.p_value is not None:
+        words += (
+            f"; on other rows they add {suspect.effect:.1f} nats to it, "
+            f"p = {suspect.p_value:.2g}"
+        )
+    return f"carries {words}"
 
 
 def show(suspect: Suspect, number: int, total: int, decision: str) -> None:
@@ -167,9 +169,9 @@ def _data(
     try:
         corpus = o.read(
             source,
-            options.get("format") or config.get("format"),
-            options.get("map"),
-            options.get("split", "train"),
+            str(options.get("format") or config.get("format")),
+            [str(column) for column in options.get("map") or ()],
+            str(options.get("split", "train")),
         )
         if corpus.content_hash() != config.get("data"):
             raise AssayError(f"{source} has changed since the scan")
