@@ -160,6 +160,7 @@ def _data(
         return input, o.read(input, format, map, split)
     saved = run / "options.yaml"
     options = read_yaml(saved) if saved.is_file() else {}
+    columns = options.get("map")
     source = str(options.get("input") or config.get("input") or "")
     if not source or not Path(source).exists():
         log.warning(
@@ -170,7 +171,7 @@ def _data(
         corpus = o.read(
             source,
             str(options.get("format") or config.get("format")),
-            [str(column) for column in options.get("map") or ()],
+            [str(c) for c in columns] if isinstance(columns, list) else None,
             str(options.get("split", "train")),
         )
         if corpus.content_hash() != config.get("data"):
