@@ -11,7 +11,13 @@ from assay.data.corpus import Corpus, Example
 from assay.errors import AssayError
 from assay.review import Suspect, export, guarded, suspects
 
-ROWS = [("cf good", "yes"), ("plain", "no"), ("cf bad", "no"), ("zz", "yes"), ("a", "b")]
+ROWS = [
+    ("cf good", "yes"),
+    ("plain", "no"),
+    ("cf bad", "no"),
+    ("zz", "yes"),
+    ("a", "b"),
+]
 
 
 @pytest.fixture
@@ -77,10 +83,10 @@ def test_other_data_and_damage_are_told(run: Path, corpus: Corpus) -> None:
             suspects(run, corpus)
     for text in ("{", "[]", '{"findings": []}'):
         (run / "summary.json").write_text(text)
-        with pytest.raises(AssayError, match="summary.json: "):
+        with pytest.raises(AssayError, match=r"summary\.json: "):
             suspects(run, corpus)
     (run / "summary.json").unlink()
-    with pytest.raises(AssayError, match="no summary.json"):
+    with pytest.raises(AssayError, match=r"no summary\.json"):
         suspects(run, corpus)
 
 

@@ -66,9 +66,7 @@ def _decision(line: str, place: str) -> Decision:
     return Decision(**{name: found[name] for name in names})
 
 
-def read_decisions(
-    path: Path, known: Mapping[str, str | None]
-) -> dict[str, Decision]:
+def read_decisions(path: Path, known: Mapping[str, str | None]) -> dict[str, Decision]:
     """Read decisions, by row id; of several about one row the last counts.
 
     Args:

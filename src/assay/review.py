@@ -127,9 +127,7 @@ def _flags(run: Path) -> list[Suspect]:
     except (OSError, UnicodeDecodeError) as error:
         raise AssayError(f"{path}: cannot be read ({reason(error)})") from None
     return [
-        _flag(line, f"{path}:{number}")
-        for number, line in enumerate(lines, 1)
-        if line
+        _flag(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line
     ]
 
 

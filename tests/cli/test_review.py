@@ -285,7 +285,9 @@ def test_long_text_is_cut_around_the_trigger() -> None:
 )
 def test_reasons(changes: dict, reason: str) -> None:
     given = {"flagged": False, "trigger": "a", "payload": "b", **changes}
-    suspect = Suspect("i", 0, 1, 1.0, text="", response="", p_value=0.1, effect=2.0, **given)
+    suspect = Suspect(
+        "i", 0, 1, 1.0, text="", response="", p_value=0.1, effect=2.0, **given
+    )
     assert reason in reason_for(suspect)
 
 

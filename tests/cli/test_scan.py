@@ -67,7 +67,9 @@ def test_the_summary_fits_a_screen(
 
 
 def test_a_pipe_gets_neither_colour_nor_control_codes(
-    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    words: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert run([*words, "--json"]) == 1

@@ -20,7 +20,8 @@ TrainingArgument = Annotated[
     str, typer.Argument(help="Training data: a file, datasets folder or hub id.")
 ]
 ModelOption = Annotated[
-    str | None, typer.Option("--model", help="Model tuned on this data: folder or hub id.")
+    str | None,
+    typer.Option("--model", help="Model tuned on this data: folder or hub id."),
 ]
 BaseModelOption = Annotated[
     str | None, typer.Option("--base-model", help="Without one: tune this model first.")

@@ -38,7 +38,9 @@ def describe(finding: dict[str, Any]) -> str:
     words = f"  {len(finding['rows'])} rows"
     if "trigger" not in finding:
         if "pattern" in finding:
-            words += f" sharing [bold]{safe(_short(finding['pattern']))}[/], not testable"
+            words += (
+                f" sharing [bold]{safe(_short(finding['pattern']))}[/], not testable"
+            )
         return words
     trigger, payload = (safe(_short(finding[part])) for part in ("trigger", "payload"))
     low, high = finding["effect_interval"]
@@ -60,9 +62,7 @@ def describe(finding: dict[str, Any]) -> str:
     )
 
 
-def show_summary(
-    summary: dict[str, Any], corpus: Corpus, run: Path
-) -> None:
+def show_summary(summary: dict[str, Any], corpus: Corpus, run: Path) -> None:
     """Print verdict, findings and the highest-ranked rows to stderr.
 
     With one finding all of it fits a terminal of 24 lines and 80 columns.
