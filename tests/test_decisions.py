@@ -55,5 +55,5 @@ def test_bad_lines(line: str, message: str, tmp_path: Path) -> None:
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(AssayError, match="cannot be read .No such file"):
+    with pytest.raises(AssayError, match=r"cannot be read .No such file"):
         read_decisions(tmp_path / "no.jsonl", KNOWN)

@@ -75,7 +75,7 @@ def test_flagged_then_carriers_then_high_scores(run: Path, corpus: Corpus) -> No
 
 
 def test_other_data_and_damage_are_told(run: Path, corpus: Corpus) -> None:
-    with pytest.raises(AssayError, match="its 5 rows are not those of rows.jsonl"):
+    with pytest.raises(AssayError, match=r"its 5 rows are not those of rows\.jsonl"):
         suspects(run, corpus.select([0, 1]))
     for line in ("{", "[]", "{}", '{"id": "a", "row": "x"}', '"text"', "1"):
         (run / "flags.jsonl").write_text(line + "\n")

@@ -10,8 +10,8 @@ import typer
 from rich.table import Table
 
 from assay.cli import options as o
-from assay.cli.config import ConfigOption
 from assay.cli.attack import read_attack_note
+from assay.cli.config import ConfigOption
 from assay.cli.console import progress_bar, safe, stdout
 from assay.errors import AssayError
 
