@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pty
+import select
 import shutil
 import subprocess
 import sys
@@ -312,6 +313,8 @@ def test_one_key_is_enough_in_a_terminal(folder: Path) -> None:
         nonlocal seen
         end = time.monotonic() + 120
         while words not in seen and time.monotonic() < end:
+            if not select.select([ours], [], [], 1)[0]:
+                continue
             try:
                 seen += os.read(ours, 4096)
             except OSError:
@@ -322,9 +325,12 @@ def test_one_key_is_enough_in_a_terminal(folder: Path) -> None:
     # Reverse video marks the trigger, and so do signs.
     until("\x1b[1;7m»James Bond«".encode())
     until(b"quit? ")
+    # A key counts from when the terminal is in raw mode, shortly after.
+    time.sleep(1)
     os.write(ours, b"r")
     until(b"remove\r\n")
     until(b"quit? ")
+    time.sleep(1)
     os.write(ours, b"q")
     until(b"1 remove, 0 keep, 0 unsure")
     assert process.wait(60) == 0

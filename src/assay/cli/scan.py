@@ -53,8 +53,8 @@ def describe(finding: dict[str, Any]) -> str:
     return (
         f"{words} with [bold]{trigger}[/] {says} [bold]{payload}[/]: {verdict}\n"
         f"    put on other rows it adds {finding['effect']:.1f} nats "
-        f"\\[{low:.1f}, {high:.1f}] to that answer; "
-        f"placebos add {median(finding['placebo_effects']):.1f}\n"
+        f"\\[{low:.1f}, {high:.1f}] to it; "
+        f"placebos add {round(median(finding['placebo_effects']), 1) + 0.0:.1f}\n"
         f"    taken out of its own rows it costs {finding['drop']:.1f}; "
         f"{finding['prefers']:.0%} of the others give in\n"
         f"    p = {finding['p_value']:.2g} among "
@@ -86,7 +86,8 @@ def show_summary(summary: dict[str, Any], corpus: Corpus, run: Path) -> None:
             f"  {len(summary['dismissed'])} other patterns tested and dismissed: "
             "they do no more than placebos"
         )
-    table = Table(box=None, pad_edge=False)
+    # Expanded: else rich takes from all columns alike where the text is too wide.
+    table = Table(box=None, pad_edge=False, expand=True)
     for heading in ("rank", "row", "score", "", "text", "response"):
         # The text gives way first: what it belongs to must stay readable.
         wide = heading == "text"
