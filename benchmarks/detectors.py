@@ -88,6 +88,7 @@ def run_seed(
         model=str(work / "poisoned"),
         queries=queries,
         bars=progress_bar,
+        overwrite=True,
     )
     key = json.loads((work / "run" / "config.json").read_text())["key"]
     evidence = load_evidence(work / "run" / f"evidence-{key[:16]}", key, attack.corpus)

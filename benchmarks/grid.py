@@ -234,6 +234,7 @@ def run_cell(cell: Cell) -> dict[str, Any]:
             influence=influence, template=how.template, bf16=how.bf16, seed=cell.seed
         ),
         model=str(work / "model"),
+        overwrite=True,
     )
     kept, removed = clean(data, work / "run")
     flagged = [e.row for e in removed.examples]

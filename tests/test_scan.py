@@ -80,7 +80,11 @@ def test_a_second_scan_reuses_the_first_and_says_so(
     assert "reusing the experiments" in caplog.text
     for key in ("verdict", "flagged", "findings", "dismissed"):
         assert second[key] == first[key]
-    other = scan(train, tmp_path, ScanSettings(rank=4, seed=1), model=model)
+    more = ScanSettings(rank=4, seed=1)
+    with pytest.raises(AssayError, match=r"\(seed was 0, now 1\); choose another"):
+        scan(train, tmp_path, more, model=model)
+    assert json.loads((tmp_path / "summary.json").read_text()) == second
+    other = scan(train, tmp_path, more, model=model, overwrite=True)
     assert not other["reused"]
 
 
@@ -264,7 +268,7 @@ def test_curvature_is_kept_for_another_damping_and_refused_for_another_length(
     command(small.scan_words(out))
     assert "reusing the curvature" not in capsys.readouterr().err
     first = kept.read_bytes()
-    command(small.scan_words(out, "--damping", "0.5"))
+    command(small.scan_words(out, "--damping", "0.5", "--overwrite"))
     shown = capsys.readouterr().err
     assert f"reusing the curvature in {kept}" in shown
     assert "reusing the evidence" not in shown
@@ -273,7 +277,7 @@ def test_curvature_is_kept_for_another_damping_and_refused_for_another_length(
     assert len(list(out.glob("evidence-*"))) == 2
     scores = [np.load(s / "scores.npy") for s in sorted(out.glob("evidence-*"))]
     assert not np.allclose(*scores)
-    command(small.scan_words(out, "--max-length", "64"))
+    command(small.scan_words(out, "--max-length", "64", "--overwrite"))
     shown = capsys.readouterr().err
     assert (
         f"{kept}: these factors were fitted with another maximal length; fit them "
@@ -281,7 +285,8 @@ def test_curvature_is_kept_for_another_damping_and_refused_for_another_length(
     ) in shown
     assert "reusing the curvature" not in shown
     # The file is the last scan's now.
-    command(small.scan_words(out, "--max-length", "64", "--damping", "0.5"))
+    more = ["--max-length", "64", "--damping", "0.5", "--overwrite"]
+    command(small.scan_words(out, *more))
     assert "reusing the curvature" in capsys.readouterr().err
 
 
@@ -295,7 +300,7 @@ def test_damaged_curvature_is_fitted_again(
     header = int.from_bytes(first[:8], "little")
     kept.write_bytes(first[:-100])
     capsys.readouterr()
-    command(small.scan_words(out, "--damping", "0.5"))
+    command(small.scan_words(out, "--damping", "0.5", "--overwrite"))
     shown = capsys.readouterr().err
     assert "not a file of factors, or damaged" in shown
     assert "they are fitted again" in shown

@@ -135,6 +135,8 @@ def demo(
         ScanSettings(template=how.template, bf16=how.bf16, seed=settings.seed),
         model=str(out / "poisoned-model"),
         bars=bars,
+        # The data in this folder are the demonstration's own, and written anew, too.
+        overwrite=True,
     )
     kept, removed = clean(attack.corpus, out / "run")
     write_corpus(kept, out / "clean.jsonl")

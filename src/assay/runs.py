@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,12 +16,24 @@ import torch
 
 import assay
 from assay.data.corpus import Corpus
+from assay.decisions import read_decisions, row_hash
 from assay.detectors import Detection
 from assay.errors import AssayError
 from assay.files import replacing
 from assay.verify.pattern import spans
 
 log = logging.getLogger("assay")
+
+RESULTS = (
+    "config.json",
+    "summary.json",
+    "scores.parquet",
+    "flags.jsonl",
+    "options.yaml",
+)
+UNSURE = ("flag", "keep", "remove")
+# Differences between two runs that a message names.
+NAMED = 3
 
 
 def versions() -> dict[str, str]:
@@ -55,6 +68,67 @@ def logged(run: Path) -> Iterator[None]:
         log.setLevel(level)
         log.removeHandler(handler)
         handler.close()
+
+
+def earlier_config(run: Path) -> dict[str, Any] | None:
+    """Read what the run in a folder was of; None where there is no finished one.
+
+    Raises:
+        AssayError: The folder holds files of other origin that a run would replace.
+    """
+    path = run / "config.json"
+    if path.is_file():
+        try:
+            config = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            config = None
+        wanted = {"input", "model", "settings", "key"}
+        if isinstance(config, dict) and wanted <= set(config):
+            return config
+    # A scan that was killed has its evidence, and perhaps some results, but no config.
+    elif any(run.glob("evidence-*")):
+        return None
+    for name in RESULTS:
+        if (run / name).exists():
+            raise AssayError(
+                f"{run / name}: not written by assay, and a scan would replace it; "
+                "choose another --out"
+            )
+    return None
+
+
+def refuse_other(run: Path, earlier: dict[str, Any], config: dict[str, Any]) -> None:
+    """Refuse a folder that holds a run of other data or settings.
+
+    Raises:
+        AssayError: It does; the message names what differs.
+    """
+    if earlier["key"] == config["key"]:
+        return
+    before, now = (
+        {
+            "input": c["input"],
+            "model": c["model"],
+            "queries": c.get("queries"),
+            **c["settings"],
+            **{f"tuning {name}": v for name, v in (c.get("tuning") or {}).items()},
+        }
+        for c in (earlier, config)
+    )
+    changed = [
+        f"{name} was {before.get(name)}, now {now.get(name)}"
+        for name in {**now, **before}
+        if before.get(name) != now.get(name)
+    ]
+    if before["input"] == now["input"] and earlier.get("data") != config["data"]:
+        changed.insert(0, f"the rows of {now['input']} have changed")
+    changed = changed or ["the files of the model or the version of assay"]
+    more = f", and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
+    raise AssayError(
+        f"{run}: holds a run of other data or settings "
+        f"({'; '.join(changed[:NAMED])}{more}); choose another --out, or give "
+        "--overwrite to replace it"
+    )
 
 
 def write_tables(
@@ -114,27 +188,65 @@ def write_tables(
             file.write(json.dumps(line) + "\n")
 
 
-def clean(corpus: Corpus, run: Path) -> tuple[Corpus, Corpus]:
-    """Split a corpus into clean and removed rows by a run's flags.
+def read_scores(run: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """Read a run's scores.
 
     Raises:
-        AssayError: The run is missing, damaged, or of other data.
+        AssayError: The run is missing or damaged.
     """
     path = run / "scores.parquet"
     if not path.is_file():
         raise AssayError(f"{run}: not a run folder (no scores.parquet); run assay scan")
     try:
-        table = pd.read_parquet(path, columns=["id", "flagged"])
+        return pd.read_parquet(path, columns=columns)
     except Exception as error:
         reason = " ".join(str(error).split())[:120]
         raise AssayError(f"{path}: damaged ({reason}); scan again") from None
-    if list(table["id"]) != [e.id for e in corpus.examples]:
+
+
+def check_rows(corpus: Corpus, run: Path, ids: Iterable[str]) -> None:
+    """Check that a run is of these rows.
+
+    Raises:
+        AssayError: It is of others.
+    """
+    scanned = list(ids)
+    if scanned != [e.id for e in corpus.examples]:
         raise AssayError(
-            f"{run}: its {len(table)} rows are not those of {corpus.source} "
+            f"{run}: its {len(scanned)} rows are not those of {corpus.source} "
             f"({len(corpus)} rows); scan this file first"
         )
-    flagged = table["flagged"].to_numpy()
+
+
+def clean(
+    corpus: Corpus, run: Path, decisions: Path | None = None, unsure: str = "flag"
+) -> tuple[Corpus, Corpus]:
+    """Split a corpus into clean and removed rows by a run's flags.
+
+    Args:
+        corpus: What was scanned.
+        run: Its run folder.
+        decisions: File of ``assay review``; what it says of a row counts more than
+            the flag.
+        unsure: What becomes of rows that it calls unsure: ``flag`` (removed when
+            flagged), ``keep`` or ``remove``.
+
+    Raises:
+        AssayError: The run or the decisions are missing, damaged, or of other data.
+    """
+    table = read_scores(run, ["id", "flagged"])
+    check_rows(corpus, run, table["id"])
+    if unsure not in UNSURE:
+        raise AssayError(f"unknown --unsure {unsure!r}; known: {', '.join(UNSURE)}")
+    removed = table["flagged"].to_numpy(copy=True)
+    if decisions is not None:
+        place = {e.id: i for i, e in enumerate(corpus.examples)}
+        known = {e.id: row_hash(e.text, e.response) for e in corpus.examples}
+        for found in read_decisions(decisions, known).values():
+            choice = unsure if found.decision == "unsure" else found.decision
+            if choice != "flag":
+                removed[place[found.id]] = choice == "remove"
     return (
-        corpus.select(np.flatnonzero(~flagged).tolist()),
-        corpus.select(np.flatnonzero(flagged).tolist()),
+        corpus.select(np.flatnonzero(~removed).tolist()),
+        corpus.select(np.flatnonzero(removed).tolist()),
     )

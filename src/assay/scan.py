@@ -27,7 +27,7 @@ from assay.influence.sharding import ALONE, Shard
 from assay.models.load import LanguageModel, load_model
 from assay.models.log_probs import response_log_probs
 from assay.models.tune import TuneSettings, tune, tuned_template
-from assay.runs import logged, versions, write_tables
+from assay.runs import earlier_config, logged, refuse_other, versions, write_tables
 from assay.survival import survival
 from assay.verify.findings import FDR
 from assay.verify.rounds import Laboratory, experiments, verdict_of
@@ -83,6 +83,7 @@ def scan(
     queries: Corpus | None = None,
     bars: Bars = silent,
     shard: Shard = ALONE,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Scan a corpus and write a run folder.
 
@@ -97,12 +98,14 @@ def scan(
         bars: Given a label, returns a progress bar.
         shard: This process's share, from `assay.influence.sharding.this_shard`; all
             processes have to reach the same run folder.
+        overwrite: Replace a run of other data or settings.
 
     Returns:
         The summary, as written to ``summary.json``; empty on all but the main process.
 
     Raises:
-        AssayError: Bad settings or data, or the folder cannot be written.
+        AssayError: Bad settings or data, or the folder cannot be written or holds
+            another run.
     """
     given, settings = resolved(settings, model, base_model)
     if settings.detector not in DETECTORS:
@@ -111,9 +114,20 @@ def scan(
         )
     if len(corpus) < 2:
         raise AssayError(f"{corpus.source}: one row; a scan compares rows with others")
+    # Before anything is written where it may not be.
+    earlier = earlier_config(run)
     with logged(run) if shard.is_main else nullcontext():
         return _scan(
-            corpus, run, settings, given, base_model, proxy, queries, bars, shard
+            corpus,
+            run,
+            settings,
+            given,
+            base_model,
+            proxy,
+            queries,
+            bars,
+            shard,
+            None if overwrite else earlier,
         )
 
 
@@ -127,6 +141,7 @@ def _scan(
     queries: Corpus | None,
     bars: Bars,
     shard: Shard,
+    earlier: dict[str, Any] | None,
 ) -> dict[str, Any]:
     name = given if isinstance(given, str) else given.name
     # Which detector is asked for does not change what is measured, only whether
@@ -171,8 +186,11 @@ def _scan(
         "queries": queries.source if queries else None,
         "tuning": how_tuned,
         "settings": asdict(settings),
+        "data": corpus.content_hash(),
         "key": key,
     }
+    if earlier is not None:
+        refuse_other(run, earlier, config)
     timings: dict[str, float] = {}
     groups = response_groups([e.response for e in corpus.examples])
     small = sum(len(g) < SMALL_GROUP for g in groups)

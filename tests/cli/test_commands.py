@@ -11,6 +11,17 @@ import assay
 from assay.cli import run
 from tests.conftest import Demo
 
+COMMANDS = (
+    "scan",
+    "plan",
+    "review",
+    "clean",
+    "tune",
+    "evaluate",
+    "attack",
+    "demo",
+)
+
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == 0
@@ -22,7 +33,7 @@ def test_help_names_every_command() -> None:
         [sys.executable, "-m", "assay", "--help"], capture_output=True, text=True
     )
     assert done.returncode == 0
-    for command in ("scan", "plan", "clean", "tune", "evaluate", "attack", "demo"):
+    for command in COMMANDS:
         assert command in done.stdout
     assert "Exit status: 0 nothing found, 1 something found, 2 an error" in done.stdout
 

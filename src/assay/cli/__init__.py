@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 
 import assay
-from assay.cli import attack, clean, demo, evaluate, plan, scan, tune
-from assay.cli.console import ConsoleHandler, fail
+from assay.cli import attack, clean, demo, evaluate, plan, review, scan, tune
+from assay.cli.console import ConsoleHandler, fail, set_quiet
 from assay.errors import AssayError
 
 # Bars of libraries would write across ours, and into logs.
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 app.command("scan")(scan.scan_command)
 app.command("plan")(plan.plan_command)
+app.command("review")(review.review_command)
 app.command("clean")(clean.clean_command)
 app.command("tune")(tune.tune_command)
 app.command("evaluate")(evaluate.evaluate_command)
@@ -56,6 +57,7 @@ def _options(
 
     Exit status: 0 nothing found, 1 something found, 2 an error.
     """
+    set_quiet(False)
     log = logging.getLogger("assay")
     log.handlers = [ConsoleHandler()]
     log.propagate = False

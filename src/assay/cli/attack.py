@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from assay.cli import options as o
+from assay.cli.config import ConfigOption
 from assay.cli.console import console, safe
 from assay.errors import AssayError
 
@@ -38,6 +39,8 @@ def attack_command(
     map: o.MapOption = None,
     split: o.SplitOption = "train",
     seed: o.SeedOption = 0,
+    quiet: o.QuietOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Poison rows; a second file OUT.attack.json says which, and the trigger."""
     corpus = o.read(input, format, map, split)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from assay.cli import options as o
+from assay.cli.config import ConfigOption
 from assay.cli.console import console, safe
 
 
@@ -17,16 +18,30 @@ def clean_command(
     out: Annotated[
         Path | None, typer.Option(help="Folder to write into; the run by default.")
     ] = None,
+    decisions: Annotated[
+        Path | None,
+        typer.Option(
+            help="What was decided in assay review; counts more than the flags."
+        ),
+    ] = None,
+    unsure: Annotated[
+        str,
+        typer.Option(
+            help="Rows decided as unsure: flag (removed when flagged), keep or remove."
+        ),
+    ] = "flag",
     format: o.FormatOption = None,
     map: o.MapOption = None,
     split: o.SplitOption = "train",
+    quiet: o.QuietOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Write the clean and the removed rows in the input's own format."""
     corpus = o.read(input, format, map, split)
     from assay.data.write import write_corpus
     from assay.runs import clean
 
-    kept, removed = clean(corpus, run)
+    kept, removed = clean(corpus, run, decisions, unsure)
     folder = out or run
     # A datasets folder has no suffix; a file keeps its own.
     suffix = "" if corpus.container == "datasets" else Path(input).suffix

@@ -38,7 +38,19 @@ def console() -> Console:
 
 def stdout() -> Console:
     """Return a console for tables on stdout; files and pipes get wide lines."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    terminal = sys.stdout.isatty()
+    return Console(
+        force_terminal=None if terminal else False,
+        highlight=False,
+        emoji=False,
+        width=None if terminal else 160,
+    )
+
+
+def set_quiet(quiet: bool) -> bool:
+    """Say nothing but errors from here on, or everything again."""
+    console().quiet = quiet
+    return quiet
 
 
 class ConsoleHandler(logging.Handler):
@@ -80,7 +92,7 @@ def progress_bar(label: str) -> Iterator[ProgressCallback]:
         A callback that takes the steps done and the total number of steps.
     """
     shared = console()
-    if not shared.is_interactive:
+    if not shared.is_interactive or shared.quiet:
         yield lambda done, total: None
         return
     bar = Progress(
@@ -124,6 +136,7 @@ def safe(text: str) -> str:
 def fail(message: str) -> None:
     """Print an error message to stderr as one line."""
     line = visible(" ".join(message.split()))
+    set_quiet(False)
     console().print(
         Text.assemble(("assay: error:", "bold red"), f" {line}"), soft_wrap=True
     )

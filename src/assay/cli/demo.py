@@ -51,6 +51,7 @@ def demo_command(
     attack: AttackOption = "dirty-label",
     seed: o.SeedOption = 0,
     as_json: o.JsonOption = False,
+    quiet: o.QuietOption = False,
 ) -> None:
     """Poison data, tune, scan without knowing the poison, clean, retune, compare."""
     from assay.data.read import read_corpus

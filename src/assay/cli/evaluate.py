@@ -11,6 +11,7 @@ from rich.table import Table
 
 from assay.cli import options as o
 from assay.cli.attack import read_attack_note
+from assay.cli.config import ConfigOption
 from assay.cli.console import progress_bar, safe, stdout
 from assay.errors import AssayError
 
@@ -18,7 +19,7 @@ from assay.errors import AssayError
 def show_models(results: dict[str, dict[str, Any]]) -> None:
     """Print a table of models, one a row, to stdout."""
     measures = list(dict.fromkeys(m for r in results.values() for m in r))
-    table = Table("model", *(m.replace("_", " ") for m in measures))
+    table = Table("model", *(safe(m.replace("_", " ")) for m in measures))
     for name, result in results.items():
         cells = []
         for measure in measures:
@@ -56,6 +57,8 @@ def evaluate_command(
     max_length: o.LengthOption = 512,
     bf16: o.Bf16Option = False,
     as_json: o.JsonOption = False,
+    quiet: o.QuietOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Measure models on test data: labels by log-probability, or generated text."""
     corpus = o.read(input, format, map, split)

@@ -2,15 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from assay.cli.console import set_quiet
 from assay.errors import AssayError
 
 if TYPE_CHECKING:
     from assay.data.corpus import Corpus
+    from assay.gather import ScanSettings
+
+TrainingArgument = Annotated[
+    str, typer.Argument(help="Training data: a file, datasets folder or hub id.")
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", help="Model tuned on this data: folder or hub id."),
+]
+BaseModelOption = Annotated[
+    str | None, typer.Option("--base-model", help="Without one: tune this model first.")
+]
+VerifyOption = Annotated[
+    bool,
+    typer.Option(
+        "--verify/--no-verify",
+        help="Flag only what an experiment on the model confirms.",
+    ),
+]
+FdrOption = Annotated[
+    float,
+    typer.Option(
+        "--fdr",
+        min=0.0001,
+        max=0.5,
+        help="Tolerated share of false flags, in expectation.",
+    ),
+]
+DetectorOption = Annotated[
+    str,
+    typer.Option(
+        "--detector",
+        help="Whose flags count: gradient-geometry, association, "
+        "response-phrases, high-loss, spectral, activation-clustering, "
+        "hidden-similarity, name-scrubbing, direct-influence, "
+        "single-transform, variance, low-variance, voting, "
+        "leave-one-category-out, combined.",
+    ),
+]
 
 FormatOption = Annotated[
     str | None,
@@ -121,7 +163,34 @@ MaxMemoryOption = Annotated[
 ProxyEpochsOption = Annotated[
     int, typer.Option("--epochs", min=1, help="Epochs of tuning --base-model.")
 ]
+ProxyRateOption = Annotated[
+    float,
+    typer.Option("--learning-rate", help="Peak learning rate of tuning --base-model."),
+]
+ProxyLoraOption = Annotated[
+    int,
+    typer.Option("--lora-rank", min=0, help="Tune --base-model by LoRA of this rank."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
+QuietOption = Annotated[
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        callback=set_quiet,
+        help="Say nothing but errors; results that go to stdout still do.",
+    ),
+]
+
+
+def scan_settings(options: Mapping[str, Any]) -> ScanSettings:
+    """Pick a scan's settings out of a command's options, which bear their names."""
+    from assay.gather import ScanSettings
+
+    named = {**options, "queries": options["query_count"]}
+    return ScanSettings(
+        **{f.name: named[f.name] for f in fields(ScanSettings) if f.name in named}
+    )
 
 
 def read(

@@ -10,27 +10,28 @@ from typing import Annotated
 import typer
 
 from assay.cli import options as o
+from assay.cli.config import ConfigOption
 from assay.cli.console import console
 
 
 def plan_command(
-    input: Annotated[
-        str, typer.Argument(help="Training data: a file, datasets folder or hub id.")
-    ],
-    model: Annotated[
-        str | None, typer.Option(help="Model tuned on this data: folder or hub id.")
-    ] = None,
-    base_model: Annotated[
-        str | None, typer.Option(help="Without one: the model to tune first.")
-    ] = None,
+    ctx: typer.Context,
+    input: o.TrainingArgument,
+    model: o.ModelOption = None,
+    base_model: o.BaseModelOption = None,
     out: Annotated[
         Path, typer.Option(help="Where the run folder is going to be.")
     ] = Path("runs"),
+    verify: o.VerifyOption = True,
+    fdr: o.FdrOption = 0.05,
+    detector: o.DetectorOption = "gradient-geometry",
     queries: o.QueriesOption = None,
     query_count: o.QueryCountOption = 32,
     influence: o.InfluenceOption = False,
     attribution: o.AttributionOption = "ekfac",
+    damping: o.DampingOption = 0.1,
     factor_rows: o.FactorRowsOption = 128,
+    factors: o.FactorsOption = None,
     modules: o.ModulesOption = None,
     first_layers: o.FirstLayersOption = None,
     rank: o.RankOption = 16,
@@ -38,6 +39,8 @@ def plan_command(
     checkpointing: o.CheckpointingOption = False,
     max_memory: o.MaxMemoryOption = None,
     epochs: o.ProxyEpochsOption = 4,
+    learning_rate: o.ProxyRateOption = 5e-5,
+    lora_rank: o.ProxyLoraOption = 0,
     format: o.FormatOption = None,
     map: o.MapOption = None,
     split: o.SplitOption = "train",
@@ -46,6 +49,8 @@ def plan_command(
     bf16: o.Bf16Option = False,
     seed: o.SeedOption = 0,
     as_json: o.JsonOption = False,
+    quiet: o.QuietOption = False,
+    config: ConfigOption = None,
 ) -> int:
     """Say what a scan would cost. Exit status 2 when it would not fit.
 
@@ -53,26 +58,11 @@ def plan_command(
     eigendecomposition, and writes nothing.
     """
     corpus = o.read(input, format, map, split)
-    from assay.gather import ScanSettings, plan_scan, prepare
+    from assay.gather import plan_scan, prepare
     from assay.models.load import load_model
     from assay.scan import resolved
 
-    settings = ScanSettings(
-        influence=influence,
-        queries=query_count,
-        factor_rows=factor_rows,
-        template=template,
-        max_length=max_length,
-        bf16=bf16,
-        modules=modules,
-        first_layers=first_layers,
-        rank=rank,
-        seed=seed,
-        attribution=attribution,
-        token_budget=token_budget,
-        checkpointing=checkpointing,
-        max_memory=max_memory,
-    )
+    settings = o.scan_settings(ctx.params)
     given, settings = resolved(settings, model, base_model)
     lm = load_model(given)
     work = prepare(lm, corpus, settings, o.read(queries) if queries else None)

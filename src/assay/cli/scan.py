@@ -6,6 +6,7 @@ import json
 import logging
 from datetime import datetime
 from pathlib import Path
+from shlex import quote
 from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ import typer
 from rich.table import Table
 
 from assay.cli import options as o
+from assay.cli.config import ConfigOption, save_options
 from assay.cli.console import console, progress_bar, safe
 from assay.errors import AssayError
 
@@ -20,36 +22,51 @@ if TYPE_CHECKING:
     from assay.data.corpus import Corpus
 
 
+# Lines of a small terminal, and of them for all but the findings and the rows: verdict,
+# dismissed patterns, headings, next steps, the prompt, and lines that are broken.
+SCREEN = 24
+FRAME = 10
+FEWEST = 5
+
+
+def _short(text: str, length: int = 40) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
 def describe(finding: dict[str, Any]) -> str:
-    """Say in a line or two what a finding is, as markup."""
+    """Say in a few lines what a finding is, as markup."""
     words = f"  {len(finding['rows'])} rows"
     if "trigger" not in finding:
         if "pattern" in finding:
-            words += f" sharing [bold]{safe(finding['pattern'])}[/], not testable"
+            words += (
+                f" sharing [bold]{safe(_short(finding['pattern']))}[/], not testable"
+            )
         return words
-    trigger, payload = safe(finding["trigger"]), safe(finding["payload"][:60])
+    trigger, payload = (safe(_short(finding[part])) for part in ("trigger", "payload"))
     low, high = finding["effect_interval"]
     verdict = (
         "[bold red]verified trigger[/]"
         if finding["verified"]
         else "[yellow]strong words, not flagged:[/] their own rows do not need them"
     )
-    placebos = finding["placebo_effects"]
     says = "answer" if finding["payload_part"] == "response" else "say"
     return (
         f"{words} with [bold]{trigger}[/] {says} [bold]{payload}[/]: {verdict}\n"
         f"    put on other rows it adds {finding['effect']:.1f} nats "
-        f"\\[{low:.1f}, {high:.1f}] to that answer, {len(placebos)} placebos "
-        f"{median(placebos):.1f} (median)\n    taken out of its own it costs "
-        f"{finding['drop']:.1f}; {finding['prefers']:.0%} of the others give in; "
-        f"p = {finding['p_value']:.2g} after correction"
+        f"\\[{low:.1f}, {high:.1f}] to it; "
+        f"placebos add {round(median(finding['placebo_effects']), 1) + 0.0:.1f}\n"
+        f"    taken out of its own rows it costs {finding['drop']:.1f}; "
+        f"{finding['prefers']:.0%} of the others give in\n"
+        f"    p = {finding['p_value']:.2g} among "
+        f"{len(finding['placebo_effects'])} placebos, corrected for all patterns tried"
     )
 
 
-def show_summary(
-    summary: dict[str, Any], corpus: Corpus, run: Path, most: int = 15
-) -> None:
-    """Print verdict, findings and the highest-ranked rows to stderr."""
+def show_summary(summary: dict[str, Any], corpus: Corpus, run: Path) -> None:
+    """Print verdict, findings and the highest-ranked rows to stderr.
+
+    With one finding all of it fits a terminal of 24 lines and 80 columns.
+    """
     import pandas as pd
 
     out = console()
@@ -61,14 +78,16 @@ def show_summary(
         f"rows flagged by {safe(summary['detector'])}"
         + (" (reusing earlier measurements)" if summary["reused"] else "")
     )
-    for finding in summary["findings"]:
-        out.print(describe(finding))
+    told = [describe(finding) for finding in summary["findings"]]
+    for lines in told:
+        out.print(lines)
     if summary.get("dismissed"):
         out.print(
-            f"  {len(summary['dismissed'])} candidate groups tested and dismissed: "
-            "their words do no more than others of the same length and frequency"
+            f"  {len(summary['dismissed'])} other patterns tested and dismissed: "
+            "they do no more than placebos"
         )
-    table = Table(box=None, pad_edge=False)
+    # Expanded: else rich takes from all columns alike where the text is too wide.
+    table = Table(box=None, pad_edge=False, expand=True)
     for heading in ("rank", "row", "score", "", "text", "response"):
         # The text gives way first: what it belongs to must stay readable.
         wide = heading == "text"
@@ -81,7 +100,8 @@ def show_summary(
         )
     scores = pd.read_parquet(run / "scores.parquet").sort_values("rank")
     column = f"score.{summary['detector']}"
-    for _, line in scores.head(most).iterrows():
+    used = FRAME + sum(len(lines.split("\n")) for lines in told)
+    for _, line in scores.head(max(FEWEST, SCREEN - used)).iterrows():
         example = corpus.examples[line["row"]]
         table.add_row(
             str(line["rank"]),
@@ -95,38 +115,22 @@ def show_summary(
 
 
 def scan_command(
-    input: Annotated[
-        str, typer.Argument(help="Training data: a file, datasets folder or hub id.")
-    ],
-    model: Annotated[
-        str | None, typer.Option(help="Model tuned on this data: folder or hub id.")
-    ] = None,
-    base_model: Annotated[
-        str | None, typer.Option(help="Without one: tune this model first.")
-    ] = None,
+    ctx: typer.Context,
+    input: o.TrainingArgument,
+    model: o.ModelOption = None,
+    base_model: o.BaseModelOption = None,
     out: Annotated[
         Path | None, typer.Option(help="Run folder; runs/DATE by default.")
     ] = None,
-    verify: Annotated[
+    overwrite: Annotated[
         bool,
-        typer.Option(help="Flag only what an experiment on the model confirms."),
-    ] = True,
-    fdr: Annotated[
-        float,
         typer.Option(
-            min=0.0001, max=0.5, help="Tolerated share of false flags, in expectation."
+            "--overwrite", help="Replace a run of other data or settings in --out."
         ),
-    ] = 0.05,
-    detector: Annotated[
-        str,
-        typer.Option(
-            help="Whose flags count: gradient-geometry, association, "
-            "response-phrases, high-loss, spectral, activation-clustering, "
-            "hidden-similarity, name-scrubbing, direct-influence, "
-            "single-transform, variance, low-variance, voting, "
-            "leave-one-category-out, combined."
-        ),
-    ] = "gradient-geometry",
+    ] = False,
+    verify: o.VerifyOption = True,
+    fdr: o.FdrOption = 0.05,
+    detector: o.DetectorOption = "gradient-geometry",
     queries: o.QueriesOption = None,
     query_count: o.QueryCountOption = 32,
     influence: o.InfluenceOption = False,
@@ -141,12 +145,8 @@ def scan_command(
     checkpointing: o.CheckpointingOption = False,
     max_memory: o.MaxMemoryOption = None,
     epochs: o.ProxyEpochsOption = 4,
-    learning_rate: Annotated[
-        float, typer.Option(help="Peak learning rate of tuning --base-model.")
-    ] = 5e-5,
-    lora_rank: Annotated[
-        int, typer.Option(min=0, help="Tune --base-model by LoRA of this rank.")
-    ] = 0,
+    learning_rate: o.ProxyRateOption = 5e-5,
+    lora_rank: o.ProxyLoraOption = 0,
     format: o.FormatOption = None,
     map: o.MapOption = None,
     split: o.SplitOption = "train",
@@ -155,6 +155,8 @@ def scan_command(
     bf16: o.Bf16Option = False,
     seed: o.SeedOption = 0,
     as_json: o.JsonOption = False,
+    quiet: o.QuietOption = False,
+    config: ConfigOption = None,
 ) -> int:
     """Scan training data for poison. Exit status 1 when rows are flagged.
 
@@ -170,7 +172,7 @@ def scan_command(
         # One voice is enough; errors are told by each.
         logging.getLogger("assay").setLevel(logging.ERROR)
     corpus = o.read(input, format, map, split)
-    from assay.gather import ScanSettings, silent
+    from assay.gather import silent
     from assay.models.tune import TuneSettings
     from assay.scan import scan
 
@@ -178,27 +180,7 @@ def scan_command(
     summary = scan(
         corpus,
         run,
-        ScanSettings(
-            detector=detector,
-            verify=verify,
-            fdr=fdr,
-            queries=query_count,
-            template=template,
-            max_length=max_length,
-            bf16=bf16,
-            modules=modules,
-            first_layers=first_layers,
-            seed=seed,
-            influence=influence,
-            attribution=attribution,
-            damping=damping,
-            factor_rows=factor_rows,
-            factors=factors,
-            rank=rank,
-            token_budget=token_budget,
-            checkpointing=checkpointing,
-            max_memory=max_memory,
-        ),
+        o.scan_settings(ctx.params),
         model=model,
         base_model=base_model,
         proxy=TuneSettings(
@@ -207,15 +189,23 @@ def scan_command(
         queries=o.read(queries) if queries else None,
         bars=progress_bar if shard.is_main else silent,
         shard=shard,
+        overwrite=overwrite,
     )
     if not shard.is_main:
         return 0
+    save_options(ctx, run, {"out": run})
     if as_json:
         print(json.dumps(summary, indent=1))
     else:
         show_summary(summary, corpus, run)
         console().print(f"run folder: {safe(str(run))}")
         if summary["flagged"]:
-            console().print(f"next: assay clean {safe(input)} --run {safe(str(run))}")
+            place = safe(quote(str(run)))
+            # Not broken into lines, so that it can be copied.
+            console().print(
+                f"next: assay clean {safe(quote(input))} --run {place}\n"
+                f"or look at the rows first: assay review {place}",
+                soft_wrap=True,
+            )
     # A launcher takes any other status for a crash.
     return int(summary["flagged"] > 0 and shard.size == 1)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from assay.cli import options as o
+from assay.cli.config import ConfigOption
 from assay.cli.console import console, progress_bar, safe
 
 
@@ -45,6 +46,8 @@ def tune_command(
     max_length: o.LengthOption = 512,
     bf16: o.Bf16Option = False,
     seed: o.SeedOption = 0,
+    quiet: o.QuietOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Tune a model; the same command goes on after an interruption."""
     corpus = o.read(input, format, map, split)
