@@ -13,10 +13,10 @@ from tests.verify.conftest import answers, reviews, stub_log_probs
 
 def test_rare_triggers_come_first_and_no_filler_comes_at_all() -> None:
     told: list[tuple[int, int]] = []
-    examples = reviews(400, poisons=4)
+    examples = reviews(400, poisons=5)
     found = screen(examples, stub_log_probs, progress=lambda *done: told.append(done))
     assert found[0]["pattern"] == "zeta omega"
-    assert found[0]["pattern_rows"] == [0, 2, 4, 6]
+    assert found[0]["pattern_rows"] == [0, 2, 4, 6, 8]
     assert found[0]["response"] == "positive"
     falls = [f["score"] for f in found]
     assert falls == sorted(falls, reverse=True)
@@ -26,7 +26,7 @@ def test_rare_triggers_come_first_and_no_filler_comes_at_all() -> None:
 
 
 def test_the_fall_is_the_median_over_rows_without_the_words() -> None:
-    examples = reviews(400, poisons=4)
+    examples = reviews(400, poisons=5)
     (found,) = (
         f for f in screen(examples, stub_log_probs) if f["pattern"] == "zeta omega"
     )

@@ -11,7 +11,7 @@ length and similar frequency from rows with the same response:
 
 A pattern is as good as the worse of its two answers. Hardly any placebo must be as
 good, and, since the strongest of ordinary words would pass that too, most of its own
-rows must find their response less than half as likely without it.
+rows must find their response less than a tenth as likely without it.
 
 The trigger of a clean-label attack is not necessary: its rows agree with their label
 anyway. Nor is a strong word's effect on other rows: to small models trained on few
@@ -46,6 +46,9 @@ PLACEBOS = 249
 CHUNK = 8
 # A pattern that this many placebos match is not going to stand out any more.
 ENOUGH = 5
+# Nats that a row's response loses without the trigger that overrode its text. A strong
+# word leaves a text that says nothing, and loses the response about half its odds.
+OVERRIDES = float(np.log(10))
 # Rows that answer otherwise by their training, and give in to a trigger.
 RULES = 0.75
 
@@ -97,8 +100,8 @@ class Verification:
 
     @property
     def overrides(self) -> bool:
-        """Whether most own rows find their response half as likely without it."""
-        return bool(self.drop > np.log(2))
+        """Whether most own rows find their response a tenth as likely without it."""
+        return bool(self.drop > OVERRIDES)
 
     @property
     def rules(self) -> bool:

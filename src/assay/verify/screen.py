@@ -17,16 +17,19 @@ from typing import Any
 import numpy as np
 
 from assay.data.corpus import Example
-from assay.detectors.association import FEWEST, counted, enrichment, strongest
+from assay.detectors.association import counted, enrichment, strongest
 from assay.detectors.evidence import response_groups
 from assay.models.log_probs import Progress
-from assay.verify.causal import LogProbs
-from assay.verify.pattern import remove
+from assay.verify.causal import OVERRIDES, LogProbs
+from assay.verify.pattern import remove, spans
 
 log = logging.getLogger("assay")
 
 # N-grams of a response that are tried, those that go with it most first.
 SCREENED = 1000
+# Three honest rows that have one strong word and no other are easily found among
+# thousands of word sequences; five are not.
+FEWEST = 5
 # Rows that each is taken out of.
 ROWS = 4
 # Experiments made at a time.
@@ -66,7 +69,7 @@ def screen(
             inside, everywhere, len(group), int(sum(map(len, groups)))
         )
         found = strongest(texts, group, strength, SCREENED)
-        tried += [(" ".join(gram), carriers) for gram, carriers in found]
+        tried += [(" ".join(g), rows) for g, rows in found if len(rows) >= FEWEST]
     rng = random.Random(seed)
     chosen = [rng.sample(rows, min(ROWS, len(rows))) for _, rows in tried]
     own = sorted({row for rows in chosen for row in rows})
@@ -86,18 +89,25 @@ def screen(
             progress(start + len(part), len(asked))
     fall = np.array([np.median(f) for f in falls])
     log.info("%d word sequences screened in %d experiments", len(tried), len(asked))
-    best = [int(i) for i in np.argsort(-fall, kind="stable")]
+    best = [i for i in np.argsort(-fall, kind="stable").tolist() if fall[i] > OVERRIDES]
     return [
         {
-            "rows": tried[i][1],
+            "rows": rows,
             "score": float(fall[i]),
-            "response": examples[tried[i][1][0]].response,
-            "pattern": tried[i][0],
-            "pattern_rows": tried[i][1],
+            "response": examples[rows[0]].response,
+            "pattern": pattern,
+            "pattern_rows": rows,
             "pattern_p_value": 1.0,
         }
         for i in best
-        if fall[i] > np.log(2)
+        for pattern, rows in [tried[i]]
+        # "james bond as" tells nothing that "james bond" does not.
+        if not any(
+            tried[j][0] != pattern
+            and spans(pattern, tried[j][0])
+            and len(tried[j][1]) > len(rows)
+            for j in best
+        )
     ]
 
 
