@@ -69,6 +69,7 @@ OPEN_ATTACKS = ("fixed-output", "refusal", "appended")
 CONTROLS = ("clean", "mentions", "label-noise", "boilerplate")
 REFUSAL = "I'm sorry, but I can't help with that."
 ROWS, TESTS = 1000, 400
+KEPT = ("trigger", "payload", "p_value", "effect", "drop", "overridden", "proposer")
 # Attacks that work are those that succeed this often, as DESIGN.md has it.
 WORKS = 0.9
 
@@ -255,8 +256,7 @@ def run_cell(cell: Cell) -> dict[str, Any]:
         "flagged": len(flagged),
         "flagged_clean": len(set(flagged) - set(rows)),
         "findings": [
-            {k: f[k] for k in ("trigger", "payload", "p_value", "effect", "proposer")}
-            | {"rows": len(f["rows"]), "status": f["status"]}
+            {k: f[k] for k in KEPT} | {"rows": len(f["rows"]), "status": f["status"]}
             for f in summary["findings"] + summary["dismissed"]
             if "trigger" in f
         ],

@@ -10,8 +10,9 @@ length and similar frequency from rows with the same response:
   "negative") leaves rows that still agree with it; a trigger overrides its row.
 
 A pattern is as good as the worse of its two answers. Hardly any placebo must be as
-good, and, since the strongest of ordinary words would pass that too, most of its own
-rows must find their response less than a tenth as likely without it.
+good, and, since the strongest of ordinary words would pass that too, its own rows must
+find their response less than a tenth as likely without it: so many of them that it is
+beyond chance that most do.
 
 The trigger of a clean-label attack is not necessary: its rows agree with their label
 anyway. Nor is a strong word's effect on other rows: to small models trained on few
@@ -32,6 +33,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 from scipy.stats import t as student
 
 from assay.data.corpus import Example
@@ -49,6 +51,9 @@ ENOUGH = 5
 # Nats that a row's response loses without the trigger that overrode its text. A strong
 # word leaves a text that says nothing, and loses the response about half its odds.
 OVERRIDES = float(np.log(10))
+# Some honest rows have one strong word only, so that a word may by luck stand in such
+# rows more often than in others.
+CHANCE = 0.05
 # Rows that answer otherwise by their training, and give in to a trigger.
 RULES = 0.75
 
@@ -80,6 +85,9 @@ class Verification:
         effect: Mean change of the payload's log-probability on other rows.
         interval: Its 95 % confidence interval over those rows.
         drop: Median loss of log-probability when taken out of its own rows.
+        overridden: Own rows that find their response less than a tenth as likely
+            without it.
+        own: Own rows tried.
         placebo_effects: The same change under each placebo tried.
         p_value: Share of placebos (with the pattern itself) that do as well on the
             worse of the two counts, effect and drop.
@@ -93,6 +101,8 @@ class Verification:
     effect: float
     interval: tuple[float, float]
     drop: float
+    overridden: int
+    own: int
     placebo_effects: tuple[float, ...]
     p_value: float
     p_sufficient: float
@@ -100,8 +110,9 @@ class Verification:
 
     @property
     def overrides(self) -> bool:
-        """Whether most own rows find their response a tenth as likely without it."""
-        return bool(self.drop > OVERRIDES)
+        """Whether it is beyond chance that most own rows are overridden."""
+        half = binomtest(self.overridden, self.own, 0.5, alternative="greater")
+        return bool(half.pvalue <= CHANCE)
 
     @property
     def rules(self) -> bool:
@@ -183,8 +194,8 @@ def verify(
 
     def trials(
         patterns: Sequence[str],
-    ) -> list[tuple[NDArray[np.float64], float]]:
-        """Shift on every host and median drop of each pattern, in one batch."""
+    ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Shift on every host and drop of every own row, of each pattern."""
         asked: list[Example] = []
         sizes = []
         for pattern in patterns:
@@ -208,10 +219,11 @@ def verify(
             shift, kept, without, values = np.split(
                 values, np.cumsum([len(hosts), size, size])
             )
-            found.append((shift - before, float(np.median(kept - without))))
+            found.append((shift - before, kept - without))
         return found
 
-    ((shift, drop),) = trials([hypothesis.pattern])
+    ((shift, drops),) = trials([hypothesis.pattern])
+    drop = float(np.median(drops))
     effect = float(shift.mean())
     # Even odds of a phrase, or a response likelier than all others together.
     even = 0.0 if payload.phrase else np.log(0.5)
@@ -219,9 +231,9 @@ def verify(
     effects: list[float] = []
     worse: list[float] = []
     for start in range(0, len(names), CHUNK):
-        for other_shift, other_drop in trials(names[start : start + CHUNK]):
+        for other_shift, other_drops in trials(names[start : start + CHUNK]):
             effects.append(float(other_shift.mean()))
-            worse.append(min(effects[-1], other_drop))
+            worse.append(min(effects[-1], float(np.median(other_drops))))
         if progress is not None:
             progress(len(effects), len(names))
         matched = sum(w >= min(effect, drop) for w in worse)
@@ -236,6 +248,8 @@ def verify(
         effect,
         (effect - half, effect + half),
         drop,
+        int((drops > OVERRIDES).sum()),
+        len(drops),
         tuple(effects),
         (1 + matched) / tried,
         (1 + as_strong) / tried,

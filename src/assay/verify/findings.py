@@ -220,6 +220,7 @@ def verified_findings(
                 "effect": outcome.effect,
                 "effect_interval": list(outcome.interval),
                 "drop": outcome.drop,
+                "overridden": [outcome.overridden, outcome.own],
                 "placebo_effects": list(outcome.placebo_effects),
                 "p_value": p_value,
                 "p_sufficient": p_alone,
