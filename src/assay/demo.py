@@ -18,6 +18,8 @@ from assay.models.evaluate import attack_success_rate, classify
 from assay.models.load import LanguageModel, load_model
 from assay.models.tiny import tiny_causal
 from assay.models.tune import TuneSettings, tune
+from assay.report.build import write_report
+from assay.report.folder import EVALUATION
 from assay.runs import clean
 from assay.scan import scan
 
@@ -95,7 +97,19 @@ def measure(
         "intervals": {
             "accuracy": [result.accuracy.low, result.accuracy.high],
             "attack_success_rate": [success.triggered.low, success.triggered.high],
+            "payload_rate_without_trigger": [
+                success.untriggered.low,
+                success.untriggered.high,
+            ],
         },
+    }
+
+
+def rates(measured: dict[str, Any]) -> dict[str, Any]:
+    """Shape what `measure` returns as ``assay evaluate --json`` prints it."""
+    return {
+        name: {"value": measured[name], "low": low, "high": high}
+        for name, (low, high) in measured["intervals"].items()
     }
 
 
@@ -147,6 +161,9 @@ def demo(
         with bars("tuning on the cleaned data") as advance:
             lm = tune(lm, kept, out / "clean-model", how, progress=advance)
         after = measure(lm, test, attack, how, bars)
+        models = {"poisoned data": rates(before), "cleaned data": rates(after)}
+        write_json(out / "run" / EVALUATION, models)
+        write_report(out / "run")
     result = {
         **summary,
         "truth": {

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import assay
-from assay.cli import attack, clean, demo, evaluate, plan, scan, tune
+from assay.cli import attack, clean, demo, evaluate, plan, report, scan, tune
 from assay.cli.console import ConsoleHandler, fail
 from assay.errors import AssayError
 
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 app.command("scan")(scan.scan_command)
 app.command("plan")(plan.plan_command)
+app.command("report")(report.report_command)
 app.command("clean")(clean.clean_command)
 app.command("tune")(tune.tune_command)
 app.command("evaluate")(evaluate.evaluate_command)

@@ -97,7 +97,7 @@ def gradient_geometry(
     weighted by how coherent that is; rows in small groups score 0. Flagged are the
     most coherent tail of each group, should its words be shared beyond chance. The
     findings are every coherent tail: what shares words by nature is among them, and
-    only `assay.verify` can tell.
+    only `assay.verify` can tell. Coordinates are the first two principal components.
 
     Args:
         evidence: Needs ``features``.
@@ -114,12 +114,15 @@ def gradient_geometry(
     scores = np.zeros(total)
     flagged = np.zeros(total, dtype=bool)
     findings: list[dict[str, Any]] = []
+    coordinates = np.full((total, 2), np.nan, np.float32)
     groups = [g[known[g]] for g in response_groups(evidence.responses)]
     groups = [g for g in groups if len(g) >= SMALLEST_GROUP]
     for rows in groups:
         count = min(COMPONENTS, len(rows) // 4)
         principal = principal_components(evidence.features, count, rows, seed=seed)
         principal = principal[:, principal.std(0) > 1e-6]
+        coordinates[rows] = 0
+        coordinates[rows, : principal.shape[1]] = principal[:, :2]
         if not principal.shape[1]:
             continue
         # Symmetric FastICA can spread one outlying group over near-Gaussian
@@ -155,4 +158,6 @@ def gradient_geometry(
             )
     findings.sort(key=lambda f: f["pattern_p_value"])
     verdict = "suspicious" if findings else "clean"
-    return Detection("gradient-geometry", scores, flagged, verdict, findings)
+    return Detection(
+        "gradient-geometry", scores, flagged, verdict, findings, coordinates
+    )
