@@ -73,7 +73,8 @@
   const filtered = () => shown.length < total;
   const KEYS = { text: (i) => rows.text[i], response: responseOf, votes: (i) => rows.count[i] };
 
-  function update(keepPlots) {
+  // Plots named are left as they are: the one selected in, or all when rows are sorted.
+  function update(...kept) {
     shown = [];
     for (let i = 0; i < total; i += 1) if (passes(i)) shown.push(i);
     const key = KEYS[state.sort] || ((i) => rows[state.sort][i] ?? -Infinity);
@@ -92,13 +93,14 @@
     }
     $("table").setAttribute("aria-rowcount", shown.length + 1);
     $("scroller").scrollTop = 0;
-    first = -1;
+    first = focused = -1;
     draw();
-    if (!keepPlots) drawPlots();
+    drawPlots(kept);
   }
 
   // The table holds the rows in view and a few more; spacers stand for the others. ---
-  function draw() {
+  function draw(focus) {
+    const keep = focus || $("body").contains(document.activeElement);
     const box = $("scroller");
     const from = Math.max(0, Math.floor(box.scrollTop / ROW) - SPARE);
     if (from === first) return;
@@ -111,7 +113,7 @@
     };
     const lines = shown.slice(from, to).map((i, k) => line(i, from + k));
     $("body").replaceChildren(space(from), ...lines, space(shown.length - to));
-    if (focused >= 0) $("body").querySelector(`[data-place="${focused}"] button`)?.focus({ preventScroll: true });
+    if (keep) $("body").querySelector(`[data-place="${focused}"] button`)?.focus({ preventScroll: true });
   }
 
   function line(i, place) {
@@ -159,22 +161,22 @@
     if (top < box.scrollTop) box.scrollTop = top;
     if (top + 3 * ROW > box.scrollTop + box.clientHeight) box.scrollTop = top + 3 * ROW - box.clientHeight;
     first = -1;
-    draw();
+    draw(true);
   }
 
   // Plots -------------------------------------------------------------------------
+  const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
   function layout(x, y, more) {
-    const style = getComputedStyle(document.documentElement);
-    const color = (name) => style.getPropertyValue(`--${name}`).trim();
     const axis = (title) => ({ title: { text: title }, gridcolor: color("line"), zerolinecolor: color("line"), linecolor: color("line"), automargin: true });
     return {
-      color, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", dragmode: "select", uirevision: "same",
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", dragmode: "select", uirevision: "same",
       font: { color: color("ink"), family: "system-ui, sans-serif", size: 13 }, hovermode: "closest",
       margin: { l: 50, r: 10, t: 10, b: 40 }, legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
       xaxis: axis(x), yaxis: axis(y), ...more,
     };
   }
-  const config = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["toImage", "autoScale2d"] };
+  const config = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["toImage"] };
 
   // Found rows come first by rank; of the others every k-th is enough for a picture.
   function thinned(list) {
@@ -195,7 +197,6 @@
     });
     const kind = (i) => (rows.flagged[i] ? 2 : inFinding.has(i) ? 1 : 0);
     const of = (k) => drawn.filter((i) => kind(i) === k);
-    const { color } = look;
     const traces = [
       trace("other", of(0), { symbol: "circle-open", size: 6, color: color("light"), opacity: 0.6 }),
       trace("in a finding, kept", of(1), { symbol: "triangle-up", size: 10, color: color("warn") }),
@@ -217,19 +218,27 @@
     plot.on("plotly_selected", (event) => {
       if (!event?.points) return;
       state.picked = new Set(event.points.map((p) => p.customdata));
-      update(true);
+      update(id);
     });
-    plot.on("plotly_deselect", () => { state.picked = null; update(); });
+    plot.on("plotly_deselect", () => {
+      // Drawing anew removes a selection, too.
+      if (!state.picked) return;
+      state.picked = null;
+      update();
+    });
     plot.on("plotly_click", (event) => open(event.points[0].customdata));
   }
 
-  function drawPlots() {
-    if ($("map")) {
+  function drawPlots(kept = []) {
+    if ($("map") && !kept.includes("map")) {
       const group = Number($("group").value);
       const look = layout("component 1", "component 2", { selections: [] });
       scatter("map", rows.x, rows.y, (i) => rows.group[i] === group, look);
     }
-    if (!$("influence")) return;
+    if ($("influence") && !kept.includes("influence")) drawInfluence();
+  }
+
+  function drawInfluence() {
     const name = $("transform").value;
     const look = layout("before", `after: ${name}`, { selections: [] });
     scatter("influence", rows.influence.original, rows.influence[name], () => true, look);
@@ -237,7 +246,7 @@
     const plain = layout("influence in standard deviations", "rows (logarithmic)", { dragmode: false });
     plain.yaxis.type = "log";
     const steps = (title, key, shade, dash) => ({
-      type: "scatter", mode: "lines", name: title, line: { shape: "hv", color: plain.color(shade), dash, width: 2 },
+      type: "scatter", mode: "lines", name: title, line: { shape: "hv", color: color(shade), dash, width: 2 },
       x: counts.edges.slice(0, -1), y: counts[key].map((n) => n || null), connectgaps: false, hoverinfo: "y+name",
     });
     Plotly.react("distribution", [
@@ -253,7 +262,7 @@
       // Scores and votes are read from the highest down.
       state.down = state.sort === key ? !state.down : ["score", "votes", "flagged"].includes(key);
       state.sort = key;
-      update(true);
+      update("map", "influence");
     });
     const th = make("th", { scope: "col", class: `c-${key === "flagged" ? "flag" : key}`, "data-key": key }, button);
     $("head").append(th);
@@ -262,11 +271,11 @@
   if ($("map")) {
     meta.groups.forEach((name, k) => $("group").append(make("option", { value: k }, name)));
     $("group").value = total ? rows.group[0] : 0;
-    $("group").addEventListener("change", drawPlots);
+    $("group").addEventListener("change", () => drawPlots());
   }
   if ($("influence")) {
     for (const { name } of meta.distributions) $("transform").append(make("option", { value: name }, name));
-    $("transform").addEventListener("change", drawPlots);
+    $("transform").addEventListener("change", () => drawPlots());
   }
   $("filters").addEventListener("submit", (event) => event.preventDefault());
   let waiting = 0;
@@ -291,7 +300,7 @@
       $("scroller").focus({ preventScroll: true });
     });
   }
-  $("scroller").addEventListener("scroll", draw, { passive: true });
+  $("scroller").addEventListener("scroll", () => draw(), { passive: true });
   $("body").addEventListener("click", (event) => {
     const row = event.target.closest("tr[data-index]");
     if (!row) return;
@@ -304,7 +313,7 @@
     event.preventDefault();
     move(step);
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawPlots);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawPlots());
   addEventListener("resize", () => { first = -1; draw(); });
   addEventListener("beforeprint", () => {
     for (const node of document.querySelectorAll("details")) node.open = true;
