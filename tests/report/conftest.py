@@ -20,11 +20,11 @@ HOSTILE = (
     "\"><img src=x onerror='window.hacked = 1'>",
     "</script><script>window.hacked = 1</script>",
     "<!-- <script> window.hacked = 1",
-    "<a href=\"javascript:window.hacked = 1\">javascript:window.hacked=1</a>",
+    '<a href="javascript:window.hacked = 1">javascript:window.hacked=1</a>',
     "\u202eright to left\u202c and \u2066isolated\u2069, zero\u200bwidth",
     "{{7*7}} {% raw %} ${7*7} #{7*7}",
-    "NUL \x00 and escape \x1b[31m and line\u2028separator",
     "</textarea></title></style><style>*{display:none}</style>",
+    "NUL \x00 and escape \x1b[31m and line\u2028separator",
     "<svg onload=window.hacked=1><math><iframe srcdoc='<script>1</script>'>",
 )
 TRIGGER = "<b>James</b> Bond"

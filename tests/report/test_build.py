@@ -20,12 +20,12 @@ from tests.conftest import Demo
 from tests.report.conftest import HOSTILE, finding, write_run
 
 # Elements and attributes that the template has; data must not add any.
-OURS = {
-    *("html head meta title style body header p span h1 strong nav a main section h2").split(),
-    *("article h3 h4 bdi div figure svg line rect path text figcaption dl dt dd").split(),
-    *("details summary ul li mark button table thead tbody tr th td noscript label").split(),
-    *("select option form input pre code script").split(),
-}
+OURS = set(
+    "html head meta title style body header p span h1 strong nav a main section h2 "
+    "article h3 h4 bdi div figure svg line rect path text figcaption dl dt dd details "
+    "summary ul li mark button table thead tbody tr th td noscript label select option "
+    "form input pre code script".split()
+)
 
 
 class Page(HTMLParser):
@@ -50,10 +50,15 @@ class Page(HTMLParser):
             self.stack.pop()
 
     def handle_data(self, data: str) -> None:
-        if self.stack and self.tags[-1][0] == "script" and self.stack[-1] in (
-            "script",
-            "data",
-            "packed",
+        if (
+            self.stack
+            and self.tags[-1][0] == "script"
+            and self.stack[-1]
+            in (
+                "script",
+                "data",
+                "packed",
+            )
         ):
             self.scripts[-1] += data
             return
@@ -237,6 +242,6 @@ def test_folder_of_another_version_is_one_line(tmp_path: Path) -> None:
     run = write_run(
         tmp_path / "run", ["a", "b"], ["x", "y"], [finding([0], "a", effect="strong")]
     )
-    with pytest.raises(AssayError, match="cannot be understood .*; scan again"):
+    with pytest.raises(AssayError, match=r"cannot be understood .*; scan again"):
         write_report(run)
     assert not (run / "report.html").exists()

@@ -65,7 +65,5 @@ def test_distributions_count_every_row(tmp_path: Path) -> None:
         assert sum(found["before"]) == sum(found["after"]) == 500
         assert sum(found["flagged_before"]) == sum(found["flagged_after"]) == 3
         assert len(found["edges"]) == len(found["before"]) + 1
-    bare = read_run(
-        write_run(tmp_path / "bare", texts, ["x"] * 500, influences=False)
-    )
+    bare = read_run(write_run(tmp_path / "bare", texts, ["x"] * 500, influences=False))
     assert facts.distributions(bare) == []

@@ -22,7 +22,9 @@ def test_contrast_is_near_and_unlike(tmp_path: Path) -> None:
     assert card["kept"] == 1
     assert sorted(e["row"] for e in card["examples"]) == [0, 1, 2]
     assert all(e["pieces"][0]["marked"] for e in card["examples"])
-    assert "3 of 8 rows (37.5%), which are 60.0% of the rows answered “x”" in card["cost"]
+    assert (
+        "3 of 8 rows (37.5%), which are 60.0% of the rows answered “x”" in card["cost"]
+    )
 
 
 def test_rows_without_coordinates_still_contrast(tmp_path: Path) -> None:
@@ -37,7 +39,9 @@ def test_rows_without_coordinates_still_contrast(tmp_path: Path) -> None:
 def test_plot_holds_effect_and_all_placebos() -> None:
     plot = placebo_plot(6.8, [6.7, 7.0], [0.0, 0.1, -0.2])
     assert 20 <= plot["zero"] < plot["low"] < plot["effect"] < plot["high"] <= 620
-    assert all(20 <= bar["x"] and bar["x"] + plot["bar_width"] <= 620 for bar in plot["bars"])
+    assert all(
+        bar["x"] >= 20 and bar["x"] + plot["bar_width"] <= 620 for bar in plot["bars"]
+    )
     assert max(bar["height"] for bar in plot["bars"]) == pytest.approx(70)
     # Placebos may outdo an effect, and everything may be equal.
     plot = placebo_plot(0.0, [0.0, 0.0], [0.0, 0.0])

@@ -8,7 +8,8 @@ def joined(found: list) -> str:
 
 
 def test_places_are_marked() -> None:
-    assert joined(pieces("see James Bond act", [(4, 14)], 100)) == "see [James Bond] act"
+    found = joined(pieces("see James Bond act", [(4, 14)], 100))
+    assert found == "see [James Bond] act"
     assert joined(pieces("a b c", [(0, 1), (4, 5)], 100)) == "[a] b [c]"
     assert joined(pieces("abcd", [(0, 2), (1, 3)], 100)) == "[ab][c]d"
     assert joined(pieces("plain", [], 100)) == "plain"
@@ -20,7 +21,8 @@ def test_long_texts_are_cut_around_the_first_place() -> None:
     assert found == "…" + "x" * 120 + "[TRIGGER]" + "y" * 173 + "…"
     assert joined(pieces("z" * 50, [], 10)) == "z" * 10 + "…"
     # A place beyond the cut is left out.
-    assert joined(pieces("a" + "b" * 50, [(0, 1), (40, 41)], 10)) == "[a]" + "b" * 9 + "…"
+    found = joined(pieces("a" + "b" * 50, [(0, 1), (40, 41)], 10))
+    assert found == "[a]" + "b" * 9 + "…"
 
 
 def test_hidden_characters_show_and_places_hold() -> None:

@@ -76,7 +76,9 @@ def distributions(run: Run) -> list[dict[str, Any]]:
     Influences are divided by their standard deviation, as the paper's rules do; what
     lies beyond the outermost percentiles of a thousand is counted in the last bins.
     """
-    sets = {n: np.nan_to_num(run.influence(n), posinf=0, neginf=0) for n in run.query_sets}
+    sets = {
+        n: np.nan_to_num(run.influence(n), posinf=0, neginf=0) for n in run.query_sets
+    }
     if "original" not in sets:
         return []
     before = sets.pop("original")
@@ -99,7 +101,6 @@ def distributions(run: Run) -> list[dict[str, Any]]:
     return found
 
 
-
 def facts(run: Run) -> list[tuple[str, str]]:
     """Say what was scanned, and with what."""
     config, table = run.config, run.table
@@ -111,7 +112,8 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("rows", f"{len(table):,}"),
         (
             "text",
-            f"{lengths.median():.0f} characters in the median, {lengths.max():,} at most",
+            f"{lengths.median():.0f} characters in the median, "
+            f"{lengths.max():,} at most",
         ),
         (
             "responses",

@@ -75,7 +75,9 @@ def _card(run: Run, number: int, finding: dict[str, Any]) -> dict[str, Any]:
 
 def _cost(run: Run, rows: NDArray[np.intp], flagged: NDArray[np.bool_]) -> str:
     """Say what removing these rows takes away, in words."""
-    share = f"{len(rows):,} of {len(run.table):,} rows ({len(rows) / len(run.table):.1%})"
+    share = (
+        f"{len(rows):,} of {len(run.table):,} rows ({len(rows) / len(run.table):.1%})"
+    )
     responses = run.table["response"]
     same = responses.iloc[rows].value_counts()
     if len(same) == 1:

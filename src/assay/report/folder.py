@@ -45,13 +45,13 @@ class Run:
     def detectors(self) -> list[str]:
         """Detectors whose scores the run has."""
         prefix = "score."
-        return [c[len(prefix) :] for c in self.table if c.startswith(prefix)]
+        return [c[len(prefix) :] for c in map(str, self.table) if c.startswith(prefix)]
 
     @property
     def query_sets(self) -> list[str]:
         """Sets of test inputs whose influences were measured, the original first."""
         prefix = "influence."
-        return [c[len(prefix) :] for c in self.table if c.startswith(prefix)]
+        return [c[len(prefix) :] for c in map(str, self.table) if c.startswith(prefix)]
 
     @property
     def scores(self) -> pd.Series[float]:
@@ -98,7 +98,8 @@ def read_run(folder: Path) -> Run:
     )
     try:
         assert len(run.table) == run.summary["rows"]
-        assert run.summary["verdict"] and run.summary["timings"] is not None
+        assert run.summary["verdict"]
+        assert run.summary["timings"] is not None
         assert len(run.scores) == len(run.table)
     except (AssertionError, KeyError):
         raise AssayError(

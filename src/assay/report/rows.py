@@ -1,7 +1,7 @@
 """The rows of a report, packed into a few megabytes.
 
-A report has to open anywhere: below 5 MB in all, of which 1.1 MB are the plot library
-and its frame. Rows get `BUDGET` bytes, gzipped and base64-coded; texts are cut as far as
+A report has to open anywhere: below 5 MB in all, of which 1.3 MB are the plot library
+and the page. Rows get `BUDGET` bytes, gzipped and base64-coded; texts are cut as far as
 that takes, and above `MOST` rows a sample stands for the inconspicuous ones. Rows that
 are flagged or part of a finding keep their whole text.
 """
@@ -22,7 +22,7 @@ from assay.report.folder import Run
 from assay.verify.pattern import spans
 
 MOST = 50_000
-# Of rows beyond those that were found, so many are the highest-ranked; others are drawn.
+# So many of the rows beyond those found are the highest-ranked; others are drawn.
 TOP = 25_000
 BUDGET = 3_400_000
 LENGTHS = (1000, 500, 300, 200, 140, 100, 70, 40, 20)
@@ -123,7 +123,7 @@ def _columns(run: Run, chosen: NDArray[np.intp]) -> dict[str, Any]:
         members.append(inside[inside >= 0].tolist())
         for row in finding.get("pattern_rows", []):
             if place[row] >= 0:
-                text = run.table["text"].iat[row]
+                text = str(run.table["text"].iat[row])
                 marks.setdefault(int(place[row]), []).extend(
                     spans(text, finding["pattern"])
                 )
@@ -145,7 +145,6 @@ def _columns(run: Run, chosen: NDArray[np.intp]) -> dict[str, Any]:
         "members": members,
         "marks": {row: sorted(set(found)) for row, found in marks.items()},
     }
-
 
 
 def _rounded(values: NDArray[Any], digits: int) -> list[float | None]:
