@@ -78,7 +78,7 @@ def write_run(
     corpus = Corpus(tuple(examples), "alpaca", "jsonl", source)
     flagged = np.zeros(total, dtype=bool)
     for found in findings:
-        flagged[found["rows"]] |= found["verified"]
+        flagged[found["rows"]] |= found.get("verified", True)
     scores = rng.random(total) + 5 * flagged
     geometry = Detection(
         "gradient-geometry",

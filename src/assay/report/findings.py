@@ -110,9 +110,11 @@ def _nearest_without(
         # In open-ended data no two rows need share a response.
         other = np.setdiff1d(np.arange(len(run.table)), carriers)
     other = other[~run.table["flagged"].to_numpy(bool)[other]]
-    centre = np.nanmedian(places[rows], axis=0) if len(rows) else places[:1]
+    # Rows without a place lie at the origin, and so do all where there is no map.
+    places = np.nan_to_num(places)
+    centre = np.median(places[rows], axis=0)
     distances = ((places[other] - centre) ** 2).sum(1)
-    order = np.argsort(np.nan_to_num(distances, nan=np.inf), kind="stable")
+    order = np.argsort(distances, kind="stable")
     return [int(i) for i in other[order][:CONTRAST]]
 
 
