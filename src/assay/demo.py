@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +144,8 @@ def demo(
         lm = tune(lm, attack.corpus, out / "poisoned-model", how, progress=advance)
     before = measure(lm, test, attack, how, bars)
     summary = scan(
-        attack.corpus,
+        # The report names the file to scan again.
+        replace(attack.corpus, source=str(data)),
         out / "run",
         ScanSettings(template=how.template, bf16=how.bf16, seed=settings.seed),
         model=str(out / "poisoned-model"),

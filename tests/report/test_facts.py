@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from assay.cli import run as command
 from assay.report import facts
 from assay.report.folder import read_run
-from tests.conftest import Small
+from tests.conftest import Demo, Small
 from tests.report.conftest import finding, write_run
 
 
@@ -27,6 +28,15 @@ def test_reproducing_command_makes_the_same_run(
     assert command(words[1:]) == first
     one, other = (json.loads((o / "config.json").read_text()) for o in (out, again))
     assert one == other
+
+
+def test_command_of_the_demo_finds_its_measurements(
+    demo: Demo, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(demo.folder / "run", tmp_path / "run")
+    words = shlex.split(facts.command(read_run(run)))
+    assert command(words[1:]) == 1
+    assert "reusing the evidence" in capsys.readouterr().err
 
 
 def test_verdicts(tmp_path: Path) -> None:

@@ -116,11 +116,15 @@
     if (keep) $("body").querySelector(`[data-place="${focused}"] button`)?.focus({ preventScroll: true });
   }
 
+  const look = (name) => `c-${name === "flagged" ? "flag" : name}`
+    + (["rank", "row", "score", "votes"].includes(name) ? " number" : "");
+
   function line(i, place) {
-    const flag = rows.flagged[i] ? "◆ flagged" : inFinding.has(i) ? "▲ finding" : "";
+    const [sign, word] = rows.flagged[i] ? ["◆", " flagged"] : inFinding.has(i) ? ["▲", " finding"] : ["", ""];
+    const flag = make("span", rows.flagged[i] ? { class: "flagged" } : {}, sign, make("span", { class: "word" }, word));
     const cells = {
       rank: [rows.rank[i]], row: [make("button", { type: "button", tabindex: place === Math.max(focused, 0) ? 0 : -1 }, rows.row[i])],
-      flagged: [make("span", rows.flagged[i] ? { class: "flagged" } : {}, flag)],
+      flagged: [flag],
       score: [rows.score[i] === null ? "" : rows.score[i].toPrecision(4)], votes: [rows.count[i]],
       text: marked(i, false), response: [visible(responseOf(i))],
     };
@@ -129,8 +133,7 @@
       ...(i === chosen ? { class: "chosen" } : {}),
     });
     for (const [name] of COLUMNS) {
-      const number = ["rank", "row", "score", "votes"].includes(name) ? " number" : "";
-      node.append(make("td", { class: `c-${name === "flagged" ? "flag" : name}${number}` }, ...cells[name].map((c) => c instanceof Node ? c : String(c))));
+      node.append(make("td", { class: look(name) }, ...cells[name].map((c) => c instanceof Node ? c : String(c))));
     }
     return node;
   }
@@ -264,7 +267,7 @@
       state.sort = key;
       update("map", "influence");
     });
-    const th = make("th", { scope: "col", class: `c-${key === "flagged" ? "flag" : key}`, "data-key": key }, button);
+    const th = make("th", { scope: "col", class: look(key), "data-key": key }, button);
     $("head").append(th);
   }
   meta.detectors.forEach((name, bit) => $("method").append(make("option", { value: bit }, name)));
