@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from assay.models.evaluate import attack_success_rate, classify
 from assay.models.load import LanguageModel, load_model
 from assay.models.tiny import tiny_causal
 from assay.models.tune import TuneSettings, tune
+from assay.report.build import write_report
+from assay.report.folder import EVALUATION
 from assay.runs import clean
 from assay.scan import scan
 
@@ -95,7 +97,19 @@ def measure(
         "intervals": {
             "accuracy": [result.accuracy.low, result.accuracy.high],
             "attack_success_rate": [success.triggered.low, success.triggered.high],
+            "payload_rate_without_trigger": [
+                success.untriggered.low,
+                success.untriggered.high,
+            ],
         },
+    }
+
+
+def rates(measured: dict[str, Any]) -> dict[str, Any]:
+    """Shape what `measure` returns as ``assay evaluate --json`` prints it."""
+    return {
+        name: {"value": measured[name], "low": low, "high": high}
+        for name, (low, high) in measured["intervals"].items()
     }
 
 
@@ -130,7 +144,8 @@ def demo(
         lm = tune(lm, attack.corpus, out / "poisoned-model", how, progress=advance)
     before = measure(lm, test, attack, how, bars)
     summary = scan(
-        attack.corpus,
+        # The report names the file to scan again.
+        replace(attack.corpus, source=str(data)),
         out / "run",
         ScanSettings(template=how.template, bf16=how.bf16, seed=settings.seed),
         model=str(out / "poisoned-model"),
@@ -149,6 +164,9 @@ def demo(
         with bars("tuning on the cleaned data") as advance:
             lm = tune(lm, kept, out / "clean-model", how, progress=advance)
         after = measure(lm, test, attack, how, bars)
+        models = {"poisoned data": rates(before), "cleaned data": rates(after)}
+        write_json(out / "run" / EVALUATION, models)
+        write_report(out / "run")
     result = {
         **summary,
         "truth": {

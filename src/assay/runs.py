@@ -17,7 +17,7 @@ import torch
 import assay
 from assay.data.corpus import Corpus
 from assay.decisions import read_decisions, row_hash
-from assay.detectors import Detection
+from assay.detectors import Detection, Evidence
 from assay.errors import AssayError
 from assay.files import replacing
 from assay.verify.pattern import spans
@@ -186,6 +186,43 @@ def write_tables(
                     "effect": f["effect"],
                 }
             file.write(json.dumps(line) + "\n")
+
+
+def write_rows(
+    run: Path, corpus: Corpus, evidence: Evidence, geometry: Detection
+) -> None:
+    """Write ``rows.parquet``: what the report shows of each row besides its scores.
+
+    Columns: id, row, text, response, x and y (the detector's coordinates, which compare
+    within a response), and ``influence.…`` for each set of test inputs that was scored.
+
+    Raises:
+        AssayError: The folder cannot be written.
+    """
+    places = geometry.coordinates
+    if places is None:
+        places = np.full((len(corpus), 2), np.nan, np.float32)
+    table = pd.DataFrame(
+        {
+            "id": [e.id for e in corpus.examples],
+            "row": [e.row for e in corpus.examples],
+            # Parquet holds no lone surrogates; each becomes one "?".
+            "text": [_encodable(e.text) for e in corpus.examples],
+            "response": [_encodable(e.response) for e in corpus.examples],
+            "x": places[:, 0],
+            "y": places[:, 1],
+            **{
+                f"influence.{name}": values.astype(np.float32)
+                for name, values in evidence.influence.items()
+            },
+        }
+    )
+    with replacing(run / "rows.parquet") as partial:
+        table.to_parquet(partial, index=False, compression="zstd")
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def read_scores(run: Path, columns: list[str] | None = None) -> pd.DataFrame:

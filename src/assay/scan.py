@@ -27,7 +27,15 @@ from assay.influence.sharding import ALONE, Shard
 from assay.models.load import LanguageModel, load_model
 from assay.models.log_probs import response_log_probs
 from assay.models.tune import TuneSettings, tune, tuned_template
-from assay.runs import earlier_config, logged, refuse_other, versions, write_tables
+from assay.report.build import forget_evaluation, write_report
+from assay.runs import (
+    earlier_config,
+    logged,
+    refuse_other,
+    versions,
+    write_rows,
+    write_tables,
+)
 from assay.survival import survival
 from assay.verify.findings import FDR
 from assay.verify.rounds import Laboratory, experiments, verdict_of
@@ -182,6 +190,7 @@ def _scan(
     config = {
         "input": corpus.source,
         "format": corpus.format,
+        "mapping": dict(corpus.mapping),
         "model": name,
         "queries": queries.source if queries else None,
         "tuning": how_tuned,
@@ -263,6 +272,7 @@ def _scan(
             findings=findings,
         )
     write_tables(run, corpus, detections, chosen)
+    write_rows(run, corpus, evidence, detections[DEFAULT])
     dismissed = [f for f in chosen.findings if f.get("status") == "dismissed"]
     summary = {
         "verdict": chosen.verdict,
@@ -275,6 +285,8 @@ def _scan(
         "timings": timings,
         "versions": versions(),
     }
+    forget_evaluation(run, config)
     write_json(run / "config.json", config)
     write_json(run / "summary.json", summary)
+    log.info("report: %s", write_report(run))
     return summary

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import assay
-from assay.cli import attack, clean, demo, evaluate, plan, review, scan, tune
+from assay.cli import attack, clean, demo, evaluate, plan, report, review, scan, tune
 from assay.cli.console import ConsoleHandler, fail, set_quiet
 from assay.errors import AssayError
 
@@ -31,6 +31,7 @@ app = typer.Typer(
 app.command("scan")(scan.scan_command)
 app.command("plan")(plan.plan_command)
 app.command("review")(review.review_command)
+app.command("report")(report.report_command)
 app.command("clean")(clean.clean_command)
 app.command("tune")(tune.tune_command)
 app.command("evaluate")(evaluate.evaluate_command)

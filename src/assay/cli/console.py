@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import sys
-import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -23,11 +22,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from assay.visible import visible
+
 ProgressCallback = Callable[[int, int], None]
 
-# Controls, invisible format characters (bidi overrides, zero-width, tags),
-# lone surrogates, and line and paragraph separators.
-_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _UNCLOSED_TAG = re.compile(r"\[(?=[a-z#/@][^\[\]]*\Z)")
 
 
@@ -108,16 +106,6 @@ def progress_bar(label: str) -> Iterator[ProgressCallback]:
     with bar:
         task = bar.add_task(safe(label), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def visible(text: str) -> str:
-    r"""Replace control and invisible characters by escapes such as ``\x1b``."""
-    return "".join(
-        character.encode("unicode_escape").decode("ascii")
-        if unicodedata.category(character) in _HIDDEN_CATEGORIES
-        else character
-        for character in text
-    )
 
 
 def safe(text: str) -> str:

@@ -14,8 +14,9 @@ from rich.text import Text
 
 from assay.cli import options as o
 from assay.cli.config import read_yaml
-from assay.cli.console import console, safe, visible
+from assay.cli.console import console, safe
 from assay.errors import AssayError
+from assay.visible import visible
 
 if TYPE_CHECKING:
     from assay.data.corpus import Corpus

@@ -62,6 +62,8 @@ class Detection:
         flagged: Rows over the detector's own threshold, ``(N,)``.
         verdict: ``poisoned``, ``suspicious`` or ``clean``.
         findings: JSON-ready descriptions of what was found.
+        coordinates: Where the detector sees the rows, ``(N, 2)``, nan where it does
+            not look; rows of different responses do not compare.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Detection:
     flagged: Mask
     verdict: str
     findings: list[dict[str, Any]] = field(default_factory=list)
+    coordinates: NDArray[np.float32] | None = None
 
 
 def simple(name: str, scores: Array, flagged: Mask) -> Detection:

@@ -8,7 +8,7 @@ a few rows lie far out; see `assay.detectors.tails` for what becomes of them.
 from __future__ import annotations
 
 import warnings
-from functools import partial
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,13 +45,17 @@ def independent_components(scores: Array, seed: int = 0) -> Array:
     return np.column_stack([robust_z(sources[:, i]) for i in order])
 
 
-def directions(
+def components(
     values: NDArray[np.float32], rows: NDArray[np.intp], *, seed: int = 0
 ) -> Array:
-    """Robust z-scores of rows along components of their directions, ``(n, c)``."""
+    """Scores of length-normalised rows on their principal components, ``(n, c)``."""
     count = min(COMPONENTS, len(rows) // 4, values.shape[1])
     principal = principal_components(values, count, rows, seed=seed)
-    principal = principal[:, principal.std(0) > 1e-6]
+    return principal[:, principal.std(0) > 1e-6]
+
+
+def outlying(principal: Array, *, seed: int = 0) -> Array:
+    """Robust z-scores along independent and principal components, ``(n, 2 c)``."""
     if not principal.shape[1]:
         return principal
     # Symmetric FastICA can spread one outlying group over near-Gaussian directions;
@@ -65,6 +69,8 @@ def gradient_geometry(
 ) -> Detection:
     """Detect groups of rows that lie apart in gradient space and share words.
 
+    Coordinates are the first two principal components.
+
     Args:
         evidence: Needs ``features``.
         keep: Rows to look at; all by default.
@@ -76,5 +82,13 @@ def gradient_geometry(
     known = measured(evidence.features, "gradient")
     if keep is not None:
         known &= keep
-    apart = partial(directions, evidence.features, seed=seed)
-    return detect_tails("gradient-geometry", evidence, known, apart)
+    places = np.full((len(known), 2), np.nan, np.float32)
+
+    def apart(rows: NDArray[np.intp]) -> Array:
+        principal = components(evidence.features, rows, seed=seed)
+        places[rows] = 0
+        places[rows, : principal.shape[1]] = principal[:, :2]
+        return outlying(principal, seed=seed)
+
+    found = detect_tails("gradient-geometry", evidence, known, apart)
+    return replace(found, coordinates=places)

@@ -6,10 +6,11 @@ gradients, and are of another kind than these: what one does not show the other 
 
 from __future__ import annotations
 
-from functools import partial
+import numpy as np
+from numpy.typing import NDArray
 
-from assay.detectors.evidence import Detection, Evidence, Mask, measured
-from assay.detectors.gradient_geometry import directions
+from assay.detectors.evidence import Array, Detection, Evidence, Mask, measured
+from assay.detectors.gradient_geometry import components, outlying
 from assay.detectors.tails import detect_tails
 
 
@@ -29,5 +30,8 @@ def hidden_geometry(
     known = measured(evidence.hidden, "hidden state")
     if keep is not None:
         known &= keep
-    apart = partial(directions, evidence.hidden, seed=seed)
+
+    def apart(rows: NDArray[np.intp]) -> Array:
+        return outlying(components(evidence.hidden, rows, seed=seed), seed=seed)
+
     return detect_tails("hidden-geometry", evidence, known, apart)

@@ -1,0 +1,168 @@
+"""What a report says of each finding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.report.folder import Run
+from assay.report.texts import pieces, shortened
+from assay.verify.pattern import spans
+
+EXAMPLES = 10
+CONTRAST = 5
+# Characters shown of an example; the table has the whole text.
+LENGTH = 400
+BINS = 40
+
+STATUS = {
+    "verified": "verified trigger",
+    "sufficient": "strong words, not flagged: their own rows do not need them",
+    "untestable": "not testable: no response or phrase goes with these words",
+}
+
+
+def cards(run: Run) -> list[dict[str, Any]]:
+    """Describe every finding that was not dismissed, for the template."""
+    return [_card(run, number, f) for number, f in enumerate(run.findings)]
+
+
+def _card(run: Run, number: int, finding: dict[str, Any]) -> dict[str, Any]:
+    rows = np.array(finding["rows"], np.intp)
+    pattern = finding.get("pattern")
+    status = finding.get("status")
+    flagged = run.table["flagged"].to_numpy(bool)
+    card = {
+        "number": number,
+        "title": shortened(finding.get("trigger") or pattern or "", 200),
+        "payload": shortened(finding.get("payload") or "", 400),
+        "says": "say" if finding.get("payload_part") == "phrase" else "answer",
+        "status": status or "flagged",
+        "status_text": STATUS.get(status or "", "flagged without an experiment"),
+        "proposer": finding.get("proposer", run.summary["detector"]),
+        "rows": len(rows),
+        "share": len(rows) / len(run.table),
+        "cost": _cost(run, rows, flagged),
+        "examples": [_example(run, i, pattern) for i in _ranked(run, rows, EXAMPLES)],
+        "lacking": [],
+        "otherwise": [],
+    }
+    if pattern:
+        carriers = np.array(finding["pattern_rows"], np.intp)
+        near = _nearest_without(run, rows, carriers)
+        card["lacking"] = [_example(run, i, None) for i in near]
+        kept = np.setdiff1d(carriers, rows)
+        card["kept"] = len(kept)
+        card["otherwise"] = [
+            _example(run, i, pattern) for i in _ranked(run, kept, CONTRAST)
+        ]
+    if "effect" in finding:
+        card |= {
+            name: finding[name]
+            for name in ("effect", "effect_interval", "drop", "prefers", "p_value")
+        }
+        card["placebos"] = len(finding["placebo_effects"])
+        card["placebo_median"] = median(finding["placebo_effects"])
+        card["plot"] = placebo_plot(
+            finding["effect"], finding["effect_interval"], finding["placebo_effects"]
+        )
+    return card
+
+
+def _cost(run: Run, rows: NDArray[np.intp], flagged: NDArray[np.bool_]) -> str:
+    """Say what removing these rows takes away, in words."""
+    share = (
+        f"{len(rows):,} of {len(run.table):,} rows ({len(rows) / len(run.table):.1%})"
+    )
+    responses = run.table["response"]
+    same = responses.iloc[rows].value_counts()
+    if len(same) == 1:
+        total = int((responses == same.index[0]).sum())
+        share += (
+            f", which are {len(rows) / total:.1%} of the rows answered "
+            f"“{shortened(str(same.index[0]), 60)}”"
+        )
+    if flagged[rows].all():
+        return f"Removing them costs {share}."
+    return f"They are kept. Removing them would cost {share}."
+
+
+def _ranked(run: Run, rows: NDArray[np.intp], most: int) -> list[int]:
+    ranks = run.table["rank"].to_numpy()[rows]
+    return [int(i) for i in rows[np.argsort(ranks)][:most]]
+
+
+def _nearest_without(
+    run: Run, rows: NDArray[np.intp], carriers: NDArray[np.intp]
+) -> list[int]:
+    """Rows of the same response without the pattern, nearest on the map first."""
+    if not len(rows):
+        return []
+    responses = run.table["response"]
+    places = run.table[["x", "y"]].to_numpy(np.float64)
+    common = responses.iloc[rows].mode()[0]
+    other = np.setdiff1d(np.flatnonzero(responses == common), carriers)
+    if not len(other):
+        # In open-ended data no two rows need share a response.
+        other = np.setdiff1d(np.arange(len(run.table)), carriers)
+    other = other[~run.table["flagged"].to_numpy(bool)[other]]
+    # Rows without a place lie at the origin, and so do all where there is no map.
+    places = np.nan_to_num(places)
+    centre = np.median(places[rows], axis=0)
+    distances = ((places[other] - centre) ** 2).sum(1)
+    order = np.argsort(distances, kind="stable")
+    return [int(i) for i in other[order][:CONTRAST]]
+
+
+def _example(run: Run, row: int, pattern: str | None) -> dict[str, Any]:
+    line = run.table.iloc[row]
+    places = spans(line["text"], pattern) if pattern else []
+    return {
+        "id": shortened(str(line["id"]), 60),
+        "row": int(line["row"]),
+        "pieces": pieces(line["text"], places, LENGTH),
+        "response": pieces(line["response"], [], LENGTH),
+    }
+
+
+def placebo_plot(
+    effect: float, interval: Sequence[float], placebos: Sequence[float]
+) -> dict[str, Any]:
+    """Lay out the effect against its placebos, in units of a 640 × 150 drawing."""
+    low = min(0.0, *placebos, interval[0])
+    high = max(0.0, *placebos, interval[1], effect)
+    span = (high - low) or 1.0
+    left, width, base, tall = 20.0, 600.0, 110.0, 70.0
+
+    def x(value: float) -> float:
+        return round(left + width * (value - low) / span, 1)
+
+    counts, edges = np.histogram(placebos, BINS, (low, low + span))
+    # Square roots, so that a single placebo can still be seen.
+    heights = np.sqrt(counts / max(counts.max(), 1)) * tall
+    bars = [
+        {
+            "x": x(edge),
+            "y": round(base - float(height), 1),
+            "height": round(float(height), 1),
+        }
+        for edge, height, count in zip(edges, heights, counts, strict=False)
+        if count
+    ]
+    return {
+        "bars": bars,
+        "bar_width": round(width / BINS - 1, 1),
+        "base": base,
+        "zero": x(0),
+        "effect": x(effect),
+        "low": x(interval[0]),
+        "high": x(interval[1]),
+        "ticks": [
+            {"x": x(value), "label": f"{value:.1f}"}
+            for value in np.linspace(low, low + span, 5).tolist()
+        ],
+    }

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from assay.report.findings import cards, placebo_plot
+from assay.report.folder import read_run
+from tests.report.conftest import finding, write_run
+
+
+def test_contrast_is_near_and_unlike(tmp_path: Path) -> None:
+    texts = ["bond", "bond", "bond", "near", "far", "near", "far", "bond"]
+    responses = ["x"] * 5 + ["y"] * 3
+    found = finding([0, 1, 2], "bond", pattern_rows=[0, 1, 2, 7])
+    run = read_run(write_run(tmp_path / "run", texts, responses, [found]))
+    run.table["x"] = [0.0, 0.0, 0.0, 1.0, 9.0, 0.0, 0.0, 0.0]
+    run.table["y"] = 0.0
+    (card,) = cards(run)
+    assert [e["row"] for e in card["lacking"]] == [3, 4]
+    assert [e["row"] for e in card["otherwise"]] == [7]
+    assert card["kept"] == 1
+    assert sorted(e["row"] for e in card["examples"]) == [0, 1, 2]
+    assert all(e["pieces"][0]["marked"] for e in card["examples"])
+    assert (
+        "3 of 8 rows (37.5%), which are 60.0% of the rows answered “x”" in card["cost"]
+    )
+
+
+def test_rows_without_coordinates_still_contrast(tmp_path: Path) -> None:
+    texts = ["bond", "bond", "other", "more"]
+    found = finding([0, 1], "bond")
+    run = read_run(write_run(tmp_path / "run", texts, ["a", "b", "c", "d"], [found]))
+    run.table[["x", "y"]] = float("nan")
+    (card,) = cards(run)
+    assert [e["row"] for e in card["lacking"]] == [2, 3]
+
+
+def test_plot_holds_effect_and_all_placebos() -> None:
+    plot = placebo_plot(6.8, [6.7, 7.0], [0.0, 0.1, -0.2])
+    assert 20 <= plot["zero"] < plot["low"] < plot["effect"] < plot["high"] <= 620
+    assert all(
+        bar["x"] >= 20 and bar["x"] + plot["bar_width"] <= 620 for bar in plot["bars"]
+    )
+    assert max(bar["height"] for bar in plot["bars"]) == pytest.approx(70)
+    # Placebos may outdo an effect, and everything may be equal.
+    plot = placebo_plot(0.0, [0.0, 0.0], [0.0, 0.0])
+    assert plot["effect"] == plot["zero"]
