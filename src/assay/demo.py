@@ -19,7 +19,7 @@ from assay.models.load import LanguageModel, load_model
 from assay.models.tiny import tiny_causal
 from assay.models.tune import TuneSettings, tune
 from assay.runs import clean
-from assay.scan import scan
+from assay.scanning import scan
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def plan_command(
     corpus = o.read(input, format, map, split)
     from assay.gather import ScanSettings, plan_scan, prepare
     from assay.models.load import load_model
-    from assay.scan import resolved
+    from assay.scanning import resolved
 
     settings = ScanSettings(
         influence=influence,
