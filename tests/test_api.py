@@ -202,9 +202,8 @@ def hostile_run(folder: Path, text: str) -> Path:
     summary = {"verdict": text, "rows": 2, "flagged": 1, "detector": "d"}
     summary |= {"findings": [weak, finding], "dismissed": []}
     (folder / "summary.json").write_text(json.dumps(summary))
-    scores = {"id": ["a", "b"], "row": [0, 1], "rank": [2, 1], "score.d": [0.1, 0.2]}
+    scores = {"id": ["a", "b"], "row": [0, 1], "rank": [1, 2], "score.d": [0.2, 0.1]}
     frame = pd.DataFrame({**scores, "flagged": [True, False]})
-    frame["rank"] = [1, 2]
     frame.to_parquet(folder / "scores.parquet")
     line = {"id": "a", "row": 0, "text": text, "response": text}
     (folder / "flags.jsonl").write_text(json.dumps(line) + "\n")
