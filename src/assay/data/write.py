@@ -157,7 +157,7 @@ def write_corpus(corpus: Corpus, path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(corpus, partial)
         _put(partial, path)
-    except (OSError, UnicodeError, csv.Error) as error:
+    except (OSError, UnicodeError, RecursionError, csv.Error) as error:
         raise AssayError(f"{path}: cannot be written ({reason(error)})") from None
     finally:
         if partial.is_dir():
