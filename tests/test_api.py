@@ -122,8 +122,10 @@ def test_a_model_in_memory_is_scanned_as_one_on_disk(
     again = assay.scan(small.rows, model=lm, rank=2, template="plain", run=second.run)
     assert again.summary["reused"]
     next(lm.model.parameters()).data[0, 0] += 0.1
-    again = assay.scan(small.rows, model=lm, rank=2, template="plain", run=second.run)
-    assert not again.summary["reused"]
+    third = assay.scan(small.rows, model=lm, rank=2, template="plain")
+    assert third.scores["score.high-loss"].ne(second.scores["score.high-loss"]).any()
+    keys = [json.loads((r.run / "config.json").read_text())["key"] for r in (second, third)]
+    assert keys[0] != keys[1]
 
 
 def test_a_proxy_is_tuned_first(small: Small, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import importlib
 import json
-import unicodedata
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, fields
@@ -27,6 +26,7 @@ from assay.models.load import LanguageModel, check_model
 from assay.models.tune import TuneSettings
 from assay.runs import clean
 from assay.verify.pattern import spans
+from assay.visible import visible
 
 _LEAST = {
     "queries": 1,
@@ -161,8 +161,8 @@ class Report:
     def suspects(self) -> pd.DataFrame:
         """Flagged rows by rank, then the other rows of what is reported.
 
-        ``spans`` are the trigger's places in ``text``, in characters. Of an opened run
-        without its data, only flagged rows have a text.
+        ``spans`` are the trigger's places in ``text``, in characters. Of a run opened
+        without its data, only flagged rows may have a text.
         """
         scores = self.scores
         reasons: dict[int, Mapping[str, Any]] = {}
@@ -200,8 +200,13 @@ class Report:
         if self.corpus is not None:
             return {i: (e.text, e.response) for i, e in enumerate(self.corpus.examples)}
         place = {name: i for i, name in enumerate(scores["id"])}
-        path = self.run / "flags.jsonl"
+        path = self.run / "rows.parquet"
         try:
+            if path.is_file():
+                rows = pd.read_parquet(path, columns=["id", "text", "response"])
+                found = rows.to_dict("records")
+                return {place[f["id"]]: (f["text"], f["response"]) for f in found}
+            path = self.run / "flags.jsonl"
             with path.open(encoding="utf-8") as lines:
                 found = [json.loads(line) for line in lines]
             return {place[f["id"]]: (f["text"], f["response"]) for f in found}
@@ -260,14 +265,7 @@ def _shown(value: Any, length: int = 120) -> str:
     """Escape a value for HTML, with what is invisible made visible."""
     text = "" if value is None else str(value)
     cut = text[:length] + ("…" if len(text) > length else "")
-    # Bidi overrides and their like would reorder the page around them.
-    plain = "".join(
-        f"\\u{{{ord(c):x}}}"
-        if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")
-        else c
-        for c in cut
-    )
-    return html.escape(plain)
+    return html.escape(visible(cut))
 
 
 def _table(frame: pd.DataFrame, names: str) -> str:
