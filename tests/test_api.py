@@ -235,6 +235,11 @@ def test_a_row_of_two_findings_is_told_by_the_verified_one(tmp_path: Path) -> No
     assert suspects["id"].tolist() == ["a", "b"]
     assert suspects["status"].tolist() == ["verified", "sufficient"]
     assert suspects["spans"].tolist() == [[(0, 2)], []]
+    rows = {"id": ["a", "b"], "text": ["cf a", "b cf"], "response": ["x", "y"]}
+    pd.DataFrame(rows).to_parquet(tmp_path / "rows.parquet")
+    suspects = assay.Report.load(tmp_path).suspects
+    assert suspects["spans"].tolist() == [[(0, 2)], [(2, 4)]]
+    assert suspects["response"].tolist() == ["x", "y"]
 
 
 def test_a_report_as_html(demo: Demo, tmp_path: Path) -> None:
