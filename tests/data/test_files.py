@@ -622,3 +622,15 @@ def test_a_thousand_columns_are_named_in_a_line():
     with pytest.raises(AssayError, match=r"… \(1000 in all\); name the") as caught:
         read_corpus(write(json.dumps(dict.fromkeys(names, 1)), "x.jsonl"))
     assert len(str(caught.value)) < 2000
+
+
+def test_a_lone_carriage_return_ends_no_line_of_json():
+    rows = ['{"prompt":"a","completion":"b"}', '{"prompt":"c","completion":"d"}']
+    corpus = read_corpus(write(rows[0] + "\r\n" + rows[1] + "\r", "x.jsonl"))
+    write_corpus(corpus.select([1, 0]), Path("out.jsonl"))
+    assert [e.text for e in read_corpus("out.jsonl").examples] == ["c", "a"]
+
+
+def test_only_white_space_of_json_is_blank():
+    with pytest.raises(AssayError, match=r"x\.jsonl:2: not valid JSON"):
+        read_corpus(write(GOOD + "\u2028\n" + GOOD, "x.jsonl"))

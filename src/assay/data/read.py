@@ -58,7 +58,8 @@ def _read_jsonl(path: Path, text: str, start: int) -> Rows:
     records, numbers, rows = [], [], []
     lines = text[start:].split("\n")
     for number, line in enumerate(lines, start=1):
-        if not line.strip():
+        # What else Python takes for blank is no white space in JSON.
+        if not line.strip(" \t\r"):
             continue
         try:
             value = json.loads(line)
