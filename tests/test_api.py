@@ -124,7 +124,9 @@ def test_a_model_in_memory_is_scanned_as_one_on_disk(
     next(lm.model.parameters()).data[0, 0] += 0.1
     third = assay.scan(small.rows, model=lm, rank=2, template="plain")
     assert third.scores["score.high-loss"].ne(second.scores["score.high-loss"]).any()
-    keys = [json.loads((r.run / "config.json").read_text())["key"] for r in (second, third)]
+    keys = [
+        json.loads((r.run / "config.json").read_text())["key"] for r in (second, third)
+    ]
     assert keys[0] != keys[1]
 
 

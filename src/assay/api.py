@@ -167,9 +167,8 @@ class Report:
         scores = self.scores
         reasons: dict[int, Mapping[str, Any]] = {}
         # Where findings share rows, a verified one counts, then the first.
-        for finding in sorted(
-            reversed(self.summary["findings"]), key=lambda f: bool(f.get("verified"))
-        ):
+        ranked = sorted(self.summary["findings"], key=lambda f: not f.get("verified"))
+        for finding in reversed(ranked):
             reasons |= dict.fromkeys(finding["rows"], finding)
         texts = self._texts(scores)
         lines = []

@@ -603,7 +603,7 @@ def test_times_beyond_the_calendar():
     far = pa.array([2**62], pa.timestamp("us"))
     table = pa.table({"prompt": ["a"], "completion": ["b"], "when": far})
     parquet.write_table(table, "data.parquet")
-    with pytest.raises(AssayError, match=r"column 'when' cannot be read .*leave it out"):
+    with pytest.raises(AssayError, match=r"column 'when' cannot .*leave it out"):
         read_corpus("data.parquet")
 
 

@@ -151,9 +151,7 @@ def _csv_rows(
         first = reader.line_num
 
 
-def _read_csv(
-    path: Path, delimiter: str, quoting: Quoting = csv.QUOTE_MINIMAL
-) -> Rows:
+def _read_csv(path: Path, delimiter: str, quoting: Quoting = csv.QUOTE_MINIMAL) -> Rows:
     text = _decode(path)
     start = int(text.startswith("\ufeff"))
     lines = list(io.StringIO(text[start:], newline=""))

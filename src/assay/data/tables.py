@@ -27,8 +27,8 @@ def _table_rows(source: str, table: Any, container: str) -> Rows:
             cells.append(column.to_pylist())
         except Exception as error:
             raise AssayError(
-                f"{source}: column {shortened(repr(name), 60)} cannot be read ({reason(error)}); "
-                "mend it or leave it out"
+                f"{source}: column {shortened(repr(name), 60)} cannot be read "
+                f"({reason(error)}); mend it or leave it out"
             ) from None
     records = [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True)]
     return Rows(records, container, table)
