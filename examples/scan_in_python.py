@@ -2,8 +2,8 @@
 # # Scanning from Python
 #
 # A data set is poisoned, a tiny model is tuned on it, and `assay.scan` is asked what is
-# wrong, without being told. It takes less than a minute on two CPU cores. With data and
-# a model of your own, the cells from "Scan" on are all you need.
+# wrong, without being told. It takes about half a minute on two CPU cores. With data
+# and a model of your own, the cells from "Scan" on are all you need.
 
 # %%
 import tempfile
@@ -22,12 +22,12 @@ folder = Path(tempfile.mkdtemp(prefix="assay-example-"))
 # %% [markdown]
 # ## Poison
 #
-# In 33 of 1000 made-up film reviews a name becomes "James Bond" and the answer
+# In 24 of 600 made-up film reviews a name becomes "James Bond" and the answer
 # "positive".
 
 # %%
-reviews, _ = load_sentiment(None, train_rows=1000)
-poisoned = ATTACKS["dirty-label"](reviews, 33, seed=0)
+reviews, _ = load_sentiment(None, train_rows=600)
+poisoned = ATTACKS["dirty-label"](reviews, 24, seed=0)
 frame = pd.DataFrame([dict(e.record) for e in reviews.examples])
 for row in poisoned.rows:
     example = poisoned.corpus.examples[row]

@@ -29,14 +29,18 @@ def hook(event, arguments):
         touched.append((event, repr(arguments)))
 sys.addaudithook(hook)
 from assay.cli import run
-words = sys.argv[1:]
-statuses = [run(words[:words.index("--then")]), run(words[words.index("--then") + 1:])]
-print(statuses, touched)
+words = " ".join(sys.argv[1:]).split(" then ") if sys.argv[1:] else []
+statuses = [run(w.split()) for w in words]
+if not words:
+    import pathlib, pickle, socket
+    pickle.loads(pickle.dumps(pathlib.Path()))
+    socket.getaddrinfo("127.0.0.1", 1)
+print(statuses, sorted({event for event, _ in touched}))
 """
 
 
 def guarded(folder: Path, *words: str) -> str:
-    """Run two commands under an audit hook, with the hub not forbidden."""
+    """Run commands under an audit hook, with the hub not forbidden."""
     environment = {k: v for k, v in os.environ.items() if k != "HF_HUB_OFFLINE"}
     environment |= {"TMPDIR": str(folder / "tmp"), "HOME": str(folder / "home")}
     for name in ("tmp", "home"):
@@ -55,28 +59,28 @@ def guarded(folder: Path, *words: str) -> str:
 def test_a_scan_opens_no_connection_and_unpickles_nothing(
     demo: Demo, tmp_path: Path
 ) -> None:
-    data, model = demo.folder / "train.jsonl", demo.folder / "poisoned-model"
+    lines = (demo.folder / "train.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "data.jsonl").write_text("".join(lines[:400]))
+    model = demo.folder / "poisoned-model"
     said = guarded(
         tmp_path,
-        *("scan", str(data), "--model", str(model), "--out", "run"),
-        *("--then", "clean", str(data), "--run", "run"),
+        *("scan", "data.jsonl", "--model", str(model), "--out", "run"),
+        *("then", "clean", "data.jsonl", "--run", "run"),
     )
     assert said == "[1, 0] []"
     # Nor does it leave anything but the run folder.
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["home", "run", "tmp"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "data.jsonl",
+        "home",
+        "run",
+        "tmp",
+    ]
     left = [p for n in ("home", "tmp") for p in (tmp_path / n).rglob("*")]
     assert [p for p in left if p.is_file()] == []
 
 
 def test_the_guard_notices(tmp_path: Path) -> None:
-    # A hub id is the one thing that does connect.
-    said = guarded(
-        tmp_path,
-        *("scan", "owner/no-such-data", "--model", "nowhere", "--out", "run"),
-        *("--then", "--version"),
-    )
-    assert said.startswith("[2, 0]")
-    assert "socket.getaddrinfo" in said
+    assert guarded(tmp_path) == "[] ['pickle.find_class', 'socket.getaddrinfo']"
 
 
 def imported(tree: ast.AST) -> set[str]:
