@@ -149,6 +149,6 @@ def test_remote_code_is_refused(demo: Demo, tmp_path: Path) -> None:
     }
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
-    with pytest.raises(AssayError, match="cannot be loaded"):
+    with pytest.raises(AssayError, match="contains custom code"):
         load_model(str(tmp_path))
     assert not (tmp_path / "ran").exists()
