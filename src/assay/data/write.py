@@ -44,6 +44,7 @@ def _pieces(corpus: Corpus, records: Sequence[Mapping[str, Any]]) -> Iterator[st
     layout = corpus.payload or Layout()
     pad = layout.prefix.partition("[")[2].rpartition("\n")[2]
     last = len(records) - 1
+    ends = "\n" if corpus.container == "jsonl" else "\r\n"
     yield layout.prefix
     for i, (example, record) in enumerate(zip(corpus.examples, records, strict=True)):
         raw = layout.rows[example.row] if layout.rows else ""
@@ -53,7 +54,8 @@ def _pieces(corpus: Corpus, records: Sequence[Mapping[str, Any]]) -> Iterator[st
         elif raw and record is example.record:
             # The last line of a file may lack its ending.
             yield raw
-            yield layout.newline if i < last and raw[-1] not in "\r\n" else ""
+            ended = raw[-1] in ends
+            yield layout.newline if i < last and not ended else ""
         else:
             if corpus.container == "jsonl":
                 yield _dumps(record)
@@ -157,7 +159,7 @@ def write_corpus(corpus: Corpus, path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(corpus, partial)
         _put(partial, path)
-    except (OSError, UnicodeError, csv.Error) as error:
+    except (OSError, UnicodeError, RecursionError, csv.Error) as error:
         raise AssayError(f"{path}: cannot be written ({reason(error)})") from None
     finally:
         if partial.is_dir():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -55,9 +56,10 @@ def bundled_gguf() -> Path | None:
     return found[0] if found else None
 
 
-def _load(spec: str, trust_remote_code: bool, dtype: torch.dtype) -> LanguageModel:
+def _load(spec: str, dtype: torch.dtype) -> LanguageModel:
     path = Path(spec)
-    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    # Left out, transformers would ask at the terminal.
+    options: dict[str, Any] = {"trust_remote_code": False}
     if spec in ALIASES:
         bundled = bundled_gguf()
         path, source = (bundled, "") if bundled else (Path(spec), ALIASES[spec])
@@ -76,9 +78,7 @@ def _load(spec: str, trust_remote_code: bool, dtype: torch.dtype) -> LanguageMod
                 f"{path}: no adapter_model.safetensors; pickles (.bin) are not read"
             )
         lm = load_model(
-            str(path / base) if (path / base).is_dir() else base,
-            dtype=dtype,
-            trust_remote_code=trust_remote_code,
+            str(path / base) if (path / base).is_dir() else base, dtype=dtype
         )
         with warnings.catch_warnings():
             # PEFT only warns, and leaves the missing weights as if untrained.
@@ -143,16 +143,13 @@ def _load(spec: str, trust_remote_code: bool, dtype: torch.dtype) -> LanguageMod
     return LanguageModel(model, tokenizer, spec, bool(config.is_encoder_decoder))
 
 
-def load_model(
-    spec: str, *, dtype: torch.dtype = torch.float32, trust_remote_code: bool = False
-) -> LanguageModel:
-    """Load a model and its tokenizer.
+def load_model(spec: str, *, dtype: torch.dtype = torch.float32) -> LanguageModel:
+    """Load a model and its tokenizer; code that comes with it is never run.
 
     Args:
         spec: A model folder, a PEFT adapter folder, a GGUF file, the alias
             ``smollm2-135m`` or a hub id.
         dtype: Floating-point type of the weights.
-        trust_remote_code: Run code that comes with a hub model.
 
     Raises:
         AssayError: There is no such model, it cannot be read (only safetensors and
@@ -162,7 +159,7 @@ def load_model(
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     try:
-        lm = _load(spec, trust_remote_code, dtype)
+        lm = _load(spec, dtype)
     except AssayError:
         raise
     except Exception as error:
@@ -170,8 +167,22 @@ def load_model(
         raise AssayError(f"model {spec!r} cannot be loaded: {reason}") from error
     finally:
         transformers.utils.logging.set_verbosity(noise)
+    check_model(lm)
+    if torch.cuda.is_available():
+        lm.model.to("cuda")
+    return lm
+
+
+def check_model(lm: LanguageModel) -> None:
+    """Make sure that a model is one assay can measure; sets a missing pad token.
+
+    Raises:
+        AssayError: The tokenizer does not fit the model or has no token to pad with,
+            or the model makes its logits in a way that is not known here.
+    """
     from assay.models.loss import projects_exactly
 
+    spec = lm.name
     rows = lm.model.get_input_embeddings().weight.shape[0]
     if len(lm.tokenizer) > rows:
         raise AssayError(
@@ -187,9 +198,16 @@ def load_model(
         lm.tokenizer.pad_token = lm.tokenizer.eos_token or lm.tokenizer.unk_token
     if lm.tokenizer.pad_token_id is None:
         raise AssayError(f"model {spec!r}: its tokenizer has no pad or eos token")
-    if torch.cuda.is_available():
-        lm.model.to("cuda")
-    return lm
+
+
+def weights_hash(lm: LanguageModel) -> str:
+    """SHA-256 over the names and values of a model's weights."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(lm.model.state_dict().items()):
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+        flat = weight.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _write(lm: LanguageModel, folder: Path) -> None:

@@ -24,7 +24,7 @@ from assay.errors import AssayError
 from assay.files import write_json
 from assay.gather import Bars, Place, ScanSettings, gather, load_evidence, silent
 from assay.influence.sharding import ALONE, Shard
-from assay.models.load import LanguageModel, load_model
+from assay.models.load import LanguageModel, load_model, weights_hash
 from assay.models.log_probs import response_log_probs
 from assay.models.tune import TuneSettings, tune, tuned_template
 from assay.report.build import forget_evaluation, write_report
@@ -44,11 +44,13 @@ log = logging.getLogger("assay")
 
 SMALL_GROUP = 20
 
-Base = TypeVar("Base", bound=str | LanguageModel)
+Given = TypeVar("Given", bound=str | LanguageModel)
 
 
-def _fingerprint(model: str) -> list[Any]:
-    """Name a model's content cheaply: files with sizes and times, or just its id."""
+def _fingerprint(model: str | LanguageModel) -> list[Any]:
+    """Name a model's content: files with sizes and times, a hub id, or its weights."""
+    if not isinstance(model, str):
+        return [model.name, weights_hash(model)]
     path = Path(model)
     files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     return [model] + [
@@ -64,15 +66,15 @@ def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
 
 
 def resolved(
-    settings: ScanSettings, model: str | None, base_model: Base | None
-) -> tuple[str | Base, ScanSettings]:
+    settings: ScanSettings, model: Given | None, base_model: Given | None
+) -> tuple[Given, ScanSettings]:
     """Choose the model and, for one that was tuned here, its prompt template.
 
     Raises:
         AssayError: Both models are given, or none.
     """
     if model is not None and base_model is None:
-        if settings.template == "auto":
+        if settings.template == "auto" and isinstance(model, str):
             settings = replace(settings, template=tuned_template(model))
         return model, settings
     if base_model is not None and model is None:
@@ -85,7 +87,7 @@ def scan(
     run: Path,
     settings: ScanSettings,
     *,
-    model: str | None = None,
+    model: str | LanguageModel | None = None,
     base_model: str | LanguageModel | None = None,
     proxy: TuneSettings | None = None,
     queries: Corpus | None = None,
@@ -175,9 +177,10 @@ def _scan(
             seed=settings.seed,
         )
     how_tuned = asdict(tuning) if tuning else None
+    content = _fingerprint(given)
     fingerprint = [
         assay.__version__,
-        *_fingerprint(name),
+        *content,
         corpus.content_hash(),
         queries.content_hash() if queries else None,
         how,
@@ -186,7 +189,7 @@ def _scan(
     key = hashlib.sha256(json.dumps(fingerprint).encode()).hexdigest()
     # File times may differ between machines.
     key = shard.broadcast_object(key)
-    place = Place(run, key, [*_fingerprint(name), how_tuned], corpus.content_hash())
+    place = Place(run, key, [*content, how_tuned], corpus.content_hash())
     config = {
         "input": corpus.source,
         "format": corpus.format,

@@ -21,7 +21,7 @@ from assay.models.load import save_model
 from assay.models.tiny import tiny_causal
 from assay.models.tune import TuneSettings, tune
 from assay.runs import clean
-from assay.scan import scan
+from assay.scanning import scan
 from assay.transforms import PAPER_SIX
 from tests.conftest import Demo, Small
 from tests.processes import KILLED, finish, killed_command, start

@@ -1,0 +1,402 @@
+"""Scanning from Python: ``assay.scan`` and the report it returns."""
+
+from __future__ import annotations
+
+import html
+import importlib
+import json
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import pandas as pd
+
+from assay import scanning
+from assay.data.corpus import Corpus
+from assay.data.layout import reason
+from assay.data.objects import as_corpus, as_given
+from assay.errors import AssayError
+from assay.gather import Bars, ScanSettings, silent
+from assay.influence.passes import evaluating
+from assay.models.load import LanguageModel, check_model
+from assay.models.tune import TuneSettings
+from assay.runs import clean
+from assay.verify.pattern import spans
+from assay.visible import visible
+
+_LEAST = {
+    "queries": 1,
+    "factor_rows": 1,
+    "max_length": 2,
+    "first_layers": 1,
+    "rank": 1,
+    "token_budget": 1,
+    "max_batch": 1,
+}
+_FINDING = (
+    "status",
+    "trigger",
+    "payload",
+    "payload_part",
+    "rows",
+    "effect",
+    "effect_interval",
+    "drop",
+    "prefers",
+    "p_value",
+    "p_sufficient",
+    "placebo_effects",
+    "proposer",
+)
+_SUSPECT = (
+    "id",
+    "row",
+    "rank",
+    "flagged",
+    "score",
+    "trigger",
+    "payload",
+    "p_value",
+    "status",
+    "spans",
+    "text",
+    "response",
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a scan found: a view of its run folder.
+
+    Attributes:
+        run: The run folder.
+        summary: What ``summary.json`` says.
+        data: The data as they were given; None where `load` was not given any.
+        corpus: The same as a `Corpus`.
+        split: The split that was scanned.
+    """
+
+    run: Path
+    summary: Mapping[str, Any] = field(repr=False)
+    data: Any = field(default=None, repr=False, compare=False)
+    corpus: Corpus | None = field(default=None, repr=False, compare=False)
+    split: str = "train"
+
+    @classmethod
+    def load(
+        cls,
+        run: str | Path,
+        data: Any = None,
+        *,
+        format: str | None = None,
+        map: Mapping[str, str] | None = None,
+        split: str = "train",
+    ) -> Report:
+        """Open the run folder of an earlier scan, from Python or the command line.
+
+        Args:
+            run: The folder.
+            data: The data that were scanned, which `clean` needs, as for `scan`.
+            format: Record format, as for `scan`.
+            map: Columns, as for `scan`.
+            split: Split, as for `scan`.
+
+        Raises:
+            AssayError: The folder is no run, is damaged, or is one of other data.
+        """
+        path = Path(run) / "summary.json"
+        try:
+            summary = json.loads(path.read_text(encoding="utf-8"))
+            for key in ("verdict", "rows", "flagged", "detector", "findings"):
+                summary[key]
+        except FileNotFoundError:
+            raise AssayError(
+                f"{run}: not a run folder (no summary.json); run assay scan"
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise AssayError(f"{path}: damaged ({reason(error)}); scan again") from None
+        corpus = None
+        if data is not None:
+            corpus = as_corpus(data, format=format, mapping=map, split=split)
+            clean(corpus, Path(run))
+        return cls(Path(run), summary, data, corpus, split)
+
+    @property
+    def verdict(self) -> str:
+        """``poisoned``, ``suspicious`` or ``clean``."""
+        return str(self.summary["verdict"])
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """All rows in order: rank, flag, and every detector's score and flag.
+
+        Raises:
+            AssayError: ``scores.parquet`` is missing or damaged.
+        """
+        path = self.run / "scores.parquet"
+        try:
+            return pd.read_parquet(path)
+        except Exception as error:
+            raise AssayError(
+                f"{path}: cannot be read ({reason(error)}); scan again"
+            ) from None
+
+    @property
+    def findings(self) -> pd.DataFrame:
+        """What was tested, a line each: what is reported first, then the dismissed.
+
+        ``rows`` are positions in the data, ``effect`` and ``drop`` are nats.
+        """
+        lines = [
+            {"status": "not tested", "trigger": f.get("pattern"), **f}
+            for f in (*self.summary["findings"], *self.summary.get("dismissed", ()))
+        ]
+        return pd.DataFrame(lines, columns=list(_FINDING))
+
+    @property
+    def suspects(self) -> pd.DataFrame:
+        """Flagged rows by rank, then the other rows of what is reported.
+
+        ``spans`` are the trigger's places in ``text``, in characters. Of a run opened
+        without its data, only flagged rows may have a text.
+        """
+        scores = self.scores
+        reasons: dict[int, Mapping[str, Any]] = {}
+        # Where findings share rows, a verified one counts, then the first.
+        ranked = sorted(self.summary["findings"], key=lambda f: not f.get("verified"))
+        for finding in reversed(ranked):
+            reasons |= dict.fromkeys(finding["rows"], finding)
+        texts = self._texts(scores)
+        lines = []
+        order = scores.sort_values("rank", kind="stable")
+        for place, line in zip(order.index, order.to_dict("records"), strict=True):
+            if not line["flagged"] and place not in reasons:
+                continue
+            finding = reasons.get(place, {})
+            text, response = texts.get(place, (None, None))
+            pattern = finding.get("pattern")
+            lines.append(
+                {
+                    **line,
+                    "score": line[f"score.{self.summary['detector']}"],
+                    "trigger": finding.get("trigger", pattern),
+                    "payload": finding.get("payload"),
+                    "p_value": finding.get("p_value"),
+                    "status": finding.get("status"),
+                    "spans": spans(text, pattern) if text and pattern else [],
+                    "text": text,
+                    "response": response,
+                }
+            )
+        return pd.DataFrame(lines, columns=list(_SUSPECT))
+
+    def _texts(self, scores: pd.DataFrame) -> dict[int, tuple[str, str]]:
+        """Text and response of rows, by position."""
+        if self.corpus is not None:
+            return {i: (e.text, e.response) for i, e in enumerate(self.corpus.examples)}
+        place = {name: i for i, name in enumerate(scores["id"])}
+        path = self.run / "rows.parquet"
+        try:
+            if path.is_file():
+                rows = pd.read_parquet(path, columns=["id", "text", "response"])
+                found = rows.to_dict("records")
+                return {place[f["id"]]: (f["text"], f["response"]) for f in found}
+            path = self.run / "flags.jsonl"
+            with path.open(encoding="utf-8") as lines:
+                found = [json.loads(line) for line in lines]
+            return {place[f["id"]]: (f["text"], f["response"]) for f in found}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise AssayError(
+                f"{path}: cannot be read ({reason(error)}); scan again"
+            ) from None
+
+    def clean(self) -> tuple[Any, Any]:
+        """Split the data into the rows to keep and the flagged ones.
+
+        Returns:
+            Kept and removed rows in the type that was given: a ``Dataset``, a
+            ``DataFrame``, a list, or, for a path, hub id or `Corpus`, a `Corpus`,
+            which `assay.data.write.write_corpus` writes as the input was.
+
+        Raises:
+            AssayError: The report was opened without the data.
+        """
+        if self.corpus is None:
+            raise AssayError(
+                f"{self.run}: what shall be cleaned? Report.load(run, data) names it"
+            )
+        kept, removed = clean(self.corpus, self.run)
+        return (
+            as_given(self.data, self.corpus, kept, self.split),
+            as_given(self.data, self.corpus, removed, self.split),
+        )
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write the report as one HTML file that needs no network.
+
+        Raises:
+            AssayError: The file cannot be written.
+        """
+        build = importlib.import_module("assay.report.build")
+        return Path(build.write_report(self.run, Path(path)))
+
+    def _repr_html_(self) -> str:
+        """Show a summary in a notebook; texts of the data are escaped."""
+        summary = self.summary
+        found = self.findings
+        tables = [
+            _table(found[found["status"] != "dismissed"], "trigger payload status"),
+            _table(self.suspects.head(10), "row trigger payload text response"),
+        ]
+        return (
+            f"<div><p><strong>{_shown(summary['verdict'])}</strong>: "
+            f"{_shown(summary['flagged'])} of {_shown(summary['rows'])} rows flagged "
+            f"by {_shown(summary['detector'])}</p>{''.join(tables)}"
+            f"<p>run folder: {_shown(self.run)}</p></div>"
+        )
+
+
+def _shown(value: Any, length: int = 120) -> str:
+    """Escape a value for HTML, with what is invisible made visible."""
+    text = "" if value is None else str(value)
+    cut = text[:length] + ("…" if len(text) > length else "")
+    return html.escape(visible(cut))
+
+
+def _table(frame: pd.DataFrame, names: str) -> str:
+    columns = names.split()
+    if not len(frame):
+        return ""
+    head = "".join(f"<th>{c}</th>" for c in columns)
+    rows = [
+        "".join(f"<td>{_shown(line[c])}</td>" for c in columns)
+        for line in frame.to_dict("records")
+    ]
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def scan_settings(given: Mapping[str, Any]) -> ScanSettings:
+    """Make settings of keyword arguments.
+
+    Raises:
+        AssayError: A name is unknown, or a value of the wrong type or too small.
+    """
+    hints = get_type_hints(ScanSettings)
+    known = [f.name for f in fields(ScanSettings)]
+    for name, value in given.items():
+        if name not in known:
+            raise AssayError(f"unknown setting {name!r}; known: {', '.join(known)}")
+        hint = hints[name]
+        types = get_args(hint) or (hint,)
+        # Python takes True for 1.
+        fits = isinstance(value, types) and (
+            not isinstance(value, bool) or bool in types
+        )
+        if float in types and isinstance(value, int) and not isinstance(value, bool):
+            fits = True
+        if not fits:
+            names = " or ".join(t.__name__.replace("NoneType", "None") for t in types)
+            raise AssayError(f"setting {name}={value!r}: expected {names}")
+        least = _LEAST.get(name)
+        if least is not None and value is not None and value < least:
+            raise AssayError(f"setting {name}={value!r}: expected at least {least}")
+    return ScanSettings(**given)
+
+
+def _new_run() -> Path:
+    name = datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    for number in count(1):
+        path = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise AssayError(
+                f"{path}: cannot be written ({reason(error)}); name a folder with run="
+            ) from None
+        return path
+    raise AssertionError
+
+
+def _model(given: str | Path | LanguageModel | None) -> str | LanguageModel | None:
+    if given is None or isinstance(given, LanguageModel):
+        return given
+    if isinstance(given, str | Path):
+        return str(given)
+    raise AssayError(
+        f"the model is a {type(given).__name__}; expected a folder, a hub id, or a "
+        "LanguageModel(model, tokenizer, name, is_encoder_decoder) of assay.models.load"
+    )
+
+
+def scan(
+    data: Any,
+    *,
+    model: str | Path | LanguageModel | None = None,
+    base_model: str | Path | LanguageModel | None = None,
+    run: str | Path | None = None,
+    format: str | None = None,
+    map: Mapping[str, str] | None = None,
+    split: str = "train",
+    query_data: Any = None,
+    proxy: TuneSettings | None = None,
+    bars: Bars = silent,
+    **settings: Any,
+) -> Report:
+    """Scan fine-tuning data for poison, as ``assay scan`` does.
+
+    Args:
+        data: A path or hub id, a ``datasets.Dataset`` or ``DatasetDict``, a pandas
+            ``DataFrame``, a list of dicts, or a `Corpus`.
+        model: A model tuned on these data: a folder, a hub id, or one in memory.
+        base_model: Without a tuned model: this one is tuned first, which changes the
+            weights of one in memory.
+        run: Run folder; ``runs/DATE`` in the working directory by default, as on the
+            command line. Scanning again into the same folder goes on from, or reuses,
+            what is there.
+        format: Record format; by default it is detected from the first record.
+        map: Columns of the ``columns`` format: ``text`` and ``response``, and
+            optionally ``instruction`` and ``task``.
+        split: Split of a ``datasets`` folder, hub data set or ``DatasetDict``.
+        query_data: Test inputs for the influence detectors, as ``data``; training rows
+            are drawn by default.
+        proxy: How to tune the base model.
+        bars: Given a label, returns a progress bar; `assay.cli.console.progress_bar`
+            is one for terminals.
+        **settings: Fields of `assay.gather.ScanSettings`.
+
+    Returns:
+        The report.
+
+    Raises:
+        AssayError: Data, model or settings are not as they should be, the scan would
+            not fit into memory or on the disk, or the run folder cannot be written.
+    """
+    chosen = scan_settings(settings)
+    given, base = _model(model), _model(base_model)
+    if (given is None) == (base is None):
+        raise AssayError("give either model= (tuned on these data) or base_model=")
+    corpus = as_corpus(data, format=format, mapping=map, split=split)
+    queries = None if query_data is None else as_corpus(query_data)
+    lm = next((m for m in (given, base) if isinstance(m, LanguageModel)), None)
+    with evaluating(lm.model) if lm else nullcontext():
+        if lm is not None:
+            check_model(lm)
+        folder = _new_run() if run is None else Path(run)
+        summary = scanning.scan(
+            corpus,
+            folder,
+            chosen,
+            model=given,
+            base_model=base,
+            proxy=proxy,
+            queries=queries,
+            bars=bars,
+        )
+    return Report(folder, summary, data, corpus, split)

@@ -1,0 +1,116 @@
+"""Corpora from what a Python session holds: data sets, frames and lists of records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from assay.data.corpus import Corpus
+from assay.data.layout import Rows, unique_names
+from assay.data.read import corpus_of, read_corpus
+from assay.data.tables import dataset_rows, of_split
+from assay.errors import AssayError
+
+
+def as_corpus(
+    data: Any,
+    *,
+    format: str | None = None,
+    mapping: Mapping[str, str] | None = None,
+    split: str = "train",
+) -> Corpus:
+    """Turn whatever data a user has into a corpus.
+
+    Args:
+        data: A `Corpus`, a path or hub id, a ``datasets.Dataset`` (of a
+            ``DatasetDict`` the split is taken), a pandas ``DataFrame`` or a list of
+            records.
+        format: Record format; by default it is detected from the first record.
+        mapping: Columns of the ``columns`` format: ``text`` and ``response``, and
+            optionally ``instruction`` and ``task``.
+        split: Split of a ``datasets`` folder, hub data set or ``DatasetDict``.
+
+    Raises:
+        AssayError: The data are of another type, empty, malformed, or of unknown
+            format.
+    """
+    if isinstance(data, Corpus):
+        return data
+    if isinstance(data, str | Path):
+        return read_corpus(data, format=format, mapping=mapping, split=split)
+    if isinstance(data, pd.DataFrame):
+        source = "the DataFrame"
+        rows = Rows(_frame_records(data, source), "jsonl")
+    elif isinstance(data, Sequence) and not isinstance(data, bytes | bytearray):
+        source = "the list"
+        rows = Rows(_checked(data, source), "jsonl")
+    else:
+        source = f"the {type(data).__name__}"
+        rows = dataset_rows(source, _dataset(data, source, split))
+    return corpus_of(rows, source, format, mapping)
+
+
+def _dataset(data: Any, source: str, split: str) -> Any:
+    import datasets
+
+    if isinstance(data, datasets.DatasetDict):
+        data = of_split(data, source, split)
+    if isinstance(data, datasets.IterableDataset | datasets.IterableDatasetDict):
+        raise AssayError(
+            f"{source}: a stream has no rows to come back to; load the data set "
+            "without streaming=True"
+        )
+    if not isinstance(data, datasets.Dataset):
+        raise AssayError(
+            f"{source}: expected a path, a datasets.Dataset, a pandas DataFrame or a "
+            "list of dicts"
+        )
+    return data
+
+
+def _checked(data: Sequence[Any], source: str) -> list[dict[str, Any]]:
+    for row, record in enumerate(data):
+        if not isinstance(record, Mapping):
+            raise AssayError(
+                f"{source}: row {row}: expected a dict, found {type(record).__name__}"
+            )
+    return [dict(record) for record in data]
+
+
+def _frame_records(frame: pd.DataFrame, source: str) -> list[dict[str, Any]]:
+    if len(frame):
+        unique_names([str(c) for c in frame.columns], source)
+    # What is missing is NaN, NaT or NA, by the type of the column.
+    objects = frame.astype(object)
+    objects = objects.where(frame.notna(), None)
+    return [
+        {str(name): value for name, value in record.items()}
+        for record in objects.to_dict("records")
+    ]
+
+
+def as_given(data: Any, corpus: Corpus, part: Corpus, split: str = "train") -> Any:
+    """Return some rows of a corpus in the type that it was made from.
+
+    Args:
+        data: What `as_corpus` was given.
+        corpus: What it made of that.
+        part: A selection of its examples.
+        split: The split that was taken.
+
+    Returns:
+        A ``Dataset``, ``DataFrame`` or list of the same records; for a path, hub id or
+        `Corpus` the part itself.
+    """
+    if isinstance(data, str | Path | Corpus):
+        return part
+    place = {e.row: i for i, e in enumerate(corpus.examples)}
+    rows = [place[e.row] for e in part.examples]
+    if isinstance(data, pd.DataFrame):
+        return data.iloc[rows]
+    if isinstance(data, Sequence):
+        return [data[i] for i in rows]
+    return _dataset(data, "", split).select(rows)
