@@ -29,6 +29,8 @@ RESULTS = (
     "summary.json",
     "scores.parquet",
     "flags.jsonl",
+    "rows.parquet",
+    "report.html",
     "options.yaml",
 )
 UNSURE = ("flag", "keep", "remove")
