@@ -42,7 +42,7 @@ SHARE = 0.03
 def corpus(rows: int, sst2: Path) -> tuple[Corpus, np.ndarray]:
     """Rows of several sentences each, and which of them are poisoned."""
     sentences = [
-        e.text for e in load_sentiment(sst2, train_rows=60_000)[0].examples if e.text
+        e.text for e in load_sentiment(sst2, train_rows=6_000)[0].examples if e.text
     ]
     rng = np.random.default_rng(0)
     poisoned = rng.random(rows) < SHARE
