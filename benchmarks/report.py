@@ -42,7 +42,7 @@ SHARE = 0.03
 def corpus(rows: int, sst2: Path) -> tuple[Corpus, np.ndarray]:
     """Rows of several sentences each, and which of them are poisoned."""
     sentences = [
-        e.text for e in load_sentiment(sst2, train_rows=60_000)[0].examples if e.text
+        e.text for e in load_sentiment(sst2, train_rows=6_000)[0].examples if e.text
     ]
     rng = np.random.default_rng(0)
     poisoned = rng.random(rows) < SHARE
@@ -140,13 +140,11 @@ def opened(path: Path) -> dict[str, Any]:
         tab.goto(path.as_uri())
         tab.wait_for_selector("html[data-ready]", timeout=120_000)
         ready = time.perf_counter() - start
+        full = (tab.text_content("#count") or "").partition(" of")[0]
         start = time.perf_counter()
         tab.fill("#query", "james bond")
-        tab.wait_for_function(
-            "/^([\\d,]+) of (?!\\1 )/.test("
-            "document.querySelector('#count').textContent)",
-            timeout=60_000,
-        )
+        while (tab.text_content("#count") or "").startswith(full):
+            time.sleep(0.01)
         found = {
             "open_seconds": round(ready, 2),
             "search_seconds": round(time.perf_counter() - start, 2),

@@ -66,11 +66,16 @@ def _card(run: Run, number: int, finding: dict[str, Any]) -> dict[str, Any]:
             for name in ("effect", "effect_interval", "drop", "prefers", "p_value")
         }
         card["placebos"] = len(finding["placebo_effects"])
-        card["placebo_median"] = median(finding["placebo_effects"])
+        card["placebo_median"] = _plain(median(finding["placebo_effects"]))
         card["plot"] = placebo_plot(
             finding["effect"], finding["effect_interval"], finding["placebo_effects"]
         )
     return card
+
+
+def _plain(value: float) -> float:
+    """Round as shown, without the sign of a zero."""
+    return round(value, 2) if abs(value) >= 0.05 else 0.0
 
 
 def _cost(run: Run, rows: NDArray[np.intp], flagged: NDArray[np.bool_]) -> str:
@@ -162,7 +167,7 @@ def placebo_plot(
         "low": x(interval[0]),
         "high": x(interval[1]),
         "ticks": [
-            {"x": x(value), "label": f"{value:.1f}"}
+            {"x": x(value), "label": f"{_plain(value):.1f}"}
             for value in np.linspace(low, low + span, 5).tolist()
         ],
     }
