@@ -79,3 +79,15 @@ def test_even_the_found_may_be_too_many(
     packed = pack(read_run(run))
     assert unpacked(packed)["flagged"] == [1, 1]
     assert "the 2 highest-ranked of 3 that are flagged" in packed.note
+
+
+def test_where_nothing_else_helps_found_texts_are_cut_too(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BUDGET", 1)
+    packed = pack(read_run(run))
+    rows = unpacked(packed)
+    lengths = dict(zip(rows["row"], map(len, rows["text"]), strict=True))
+    assert lengths[3] == 70
+    assert lengths[4] == 20
+    assert packed.note.endswith("are cut to 20 characters, others to 70.")

@@ -3,7 +3,7 @@
 A report has to open anywhere: below 5 MB in all, of which 1.3 MB are the plot library
 and the page. Rows get `BUDGET` bytes, gzipped and base64-coded; texts are cut as far as
 that takes, and above `MOST` rows a sample stands for the inconspicuous ones. Rows that
-are flagged or part of a finding keep their whole text.
+are flagged or part of a finding keep their whole text as long as that is possible.
 """
 
 from __future__ import annotations
@@ -25,9 +25,22 @@ MOST = 50_000
 # So many of the rows beyond those found are the highest-ranked; others are drawn.
 TOP = 25_000
 BUDGET = 3_400_000
-LENGTHS = (1000, 500, 300, 200, 140, 100, 70, 40, 20)
-# A text that is to be kept whole is cut all the same where it is this long.
-WHOLE = 20_000
+# Characters kept of a text that belongs to no finding, and of one that does, which
+# stays whole unless it is very long or there are very many. The first that fit count.
+LENGTHS = (
+    (1000, 20_000),
+    (500, 20_000),
+    (300, 20_000),
+    (200, 20_000),
+    (140, 20_000),
+    (100, 20_000),
+    (70, 20_000),
+    (70, 2000),
+    (70, 700),
+    (70, 300),
+    (40, 150),
+    (20, 70),
+)
 
 
 @dataclass(frozen=True)
@@ -52,11 +65,15 @@ def pack(run: Run) -> Packed:
     found = _found(run)
     chosen, note = _chosen(run, found)
     columns = _columns(run, chosen)
-    whole = found[chosen]
     texts = run.table["text"].to_numpy()[chosen]
     responses = run.table["response"].to_numpy()[chosen]
-    for length in LENGTHS:
-        limits = np.where(whole, WHOLE, length)
+    sizes = np.array([(len(t), len(r)) for t, r in zip(texts, responses, strict=True)])
+    most = float("inf")
+    for length, whole in LENGTHS:
+        limits = np.where(found[chosen], whole, length)
+        kept = int(np.minimum(sizes, limits[:, None]).sum())
+        if kept > most and (length, whole) != LENGTHS[-1]:
+            continue
         columns |= {
             "text": [_cut(t, n) for t, n in zip(texts, limits, strict=True)],
             **_dictionary([_cut(r, n) for r, n in zip(responses, limits, strict=True)]),
@@ -64,10 +81,12 @@ def pack(run: Run) -> Packed:
         data = _packed(columns)
         if len(data) <= BUDGET:
             break
-    if any(len(t) > length for t in texts) or any(len(r) > length for r in responses):
+        # Numbers do not shrink with the texts, so even this many will not fit.
+        most = kept * BUDGET / len(data)
+    if (sizes > limits[:, None]).any():
         note += (
             f" Texts of rows that are part of no finding are cut to {length} "
-            f"characters, others to {WHOLE:,}."
+            f"characters, others to {whole:,}."
         )
     return Packed(data, len(chosen), length, note)
 
