@@ -45,6 +45,7 @@ MAPPING = {"text": "q", "response": "a"}
 SUFFIXES = ("jsonl", "json", "csv", "tsv", "parquet")
 LONGEST_LINE = 2000
 PATIENCE = 20
+TWO_WAYS = "rows if quotation marks enclose cells"
 CHUNK = 2500
 
 NASTY = st.sampled_from(
@@ -392,8 +393,15 @@ def check_file(path: Path, **request: Any) -> str:
         written = [line for line in out.read_bytes().split(b"\n") if line.strip()]
         assert written == lines
     order = list(range(len(corpus)))[::-1]
-    turned = write_corpus(corpus.select(order), out)
-    assert _held(read_corpus(turned, **known)) == _held(corpus)[::-1]
+    write_corpus(corpus.select(order), out)
+    try:
+        turned = read_corpus(out, **known)
+    except AssayError as error:
+        # Without the row that gave it away, quoting may look like text.
+        if corpus.container == "tsv" and TWO_WAYS in str(error):
+            return told(error, "read and written; quoting is in doubt then")
+        raise
+    assert _held(turned) == _held(corpus)[::-1]
     last = len(corpus) - 1
     edited = _shouted(corpus, last)
     try:

@@ -634,3 +634,10 @@ def test_a_lone_carriage_return_ends_no_line_of_json():
 def test_only_white_space_of_json_is_blank():
     with pytest.raises(AssayError, match=r"x\.jsonl:2: not valid JSON"):
         read_corpus(write(GOOD + "\u2028\n" + GOOD, "x.jsonl"))
+
+
+def test_a_role_as_long_as_a_page_is_cut_in_the_message():
+    turns = [{"role": 10**4000, "content": "a"}, {"role": "user", "content": "b"}]
+    with pytest.raises(AssayError, match=r"ends with '1000+…, 'user'; mend") as caught:
+        read_corpus(write(json.dumps({"messages": turns}), "x.jsonl"))
+    assert len(str(caught.value)) < 300

@@ -175,9 +175,9 @@ BAD = [
     (
         "messages",
         {"messages": chat(turns=CHAT[:4])},
-        r"ends with \['assistant', 'user'",
+        "ends with 'assistant', 'user';",
     ),
-    ("messages", {"messages": chat(turns=CHAT[1:2])}, r"ends with \['user'\]"),
+    ("messages", {"messages": chat(turns=CHAT[1:2])}, "ends with 'user';"),
     ("messages", {"messages": [{"content": "Hi"}]}, "field 'role' is missing"),
     (
         "messages",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import sys
 from collections import Counter
 from pathlib import Path
@@ -14,7 +13,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 ROOT = Path(__file__).parents[2]
-RESULT = ROOT / "benchmarks" / "results" / "fuzz.json"
 
 spec = importlib.util.spec_from_file_location("fuzz", ROOT / "benchmarks/fuzz.py")
 assert spec is not None
@@ -39,7 +37,8 @@ def test_a_file_is_read_whole_or_refused_in_one_line(kind: str, tmp_path: Path) 
     outcomes: Counter[str] = Counter()
     path = tmp_path / f"data.{kind}"
 
-    @short
+    # Few tables survive a change to their bytes.
+    @settings(short, max_examples=500 if kind == "parquet" else 250)
     @given(fuzz.KINDS[kind], fuzz.requests)
     def check(raw: bytes, request: dict[str, Any]) -> None:
         path.write_bytes(raw)
@@ -75,11 +74,3 @@ def test_a_lost_row_would_be_noticed(
     monkeypatch.setattr(fuzz, "read_corpus", lambda *a, **k: whole.select([0, 1]))
     with pytest.raises(AssertionError):
         fuzz.check_file(path)
-
-
-@pytest.mark.skipif(not RESULT.is_file(), reason="the long run is not measured yet")
-def test_the_long_run_found_no_bug_that_is_left() -> None:
-    result = json.loads(RESULT.read_text(encoding="utf-8"))
-    assert result["inputs"] >= 100_000
-    assert result["bugs"] == 0
-    assert not any(o.startswith("BUG") for o in result["outcomes"])

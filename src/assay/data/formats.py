@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assay.data.corpus import Example
+from assay.data.layout import listed
 from assay.errors import AssayError
 
 FORMATS = ("alpaca", "messages", "sharegpt", "prompt-completion", "sni", "columns")
@@ -96,7 +97,7 @@ def _chat(turns: Sequence[Any], where: str) -> list[tuple[str, str]]:
     if last not in (["user", "assistant"], ["tool", "assistant"]):
         raise AssayError(
             f"{where}: a chat must end with a user (or tool) turn and an assistant "
-            f"turn, this one ends with {last}; {_MEND}"
+            f"turn, this one ends with {listed(last)}; {_MEND}"
         )
     return found
 
