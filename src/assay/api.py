@@ -347,6 +347,7 @@ def scan(
     query_data: Any = None,
     proxy: TuneSettings | None = None,
     bars: Bars = silent,
+    overwrite: bool = False,
     **settings: Any,
 ) -> Report:
     """Scan fine-tuning data for poison, as ``assay scan`` does.
@@ -369,6 +370,7 @@ def scan(
         proxy: How to tune the base model.
         bars: Given a label, returns a progress bar; `assay.cli.console.progress_bar`
             is one for terminals.
+        overwrite: Replace a run of other data or settings in the folder.
         **settings: Fields of `assay.gather.ScanSettings`.
 
     Returns:
@@ -398,5 +400,6 @@ def scan(
             proxy=proxy,
             queries=queries,
             bars=bars,
+            overwrite=overwrite,
         )
     return Report(folder, summary, data, corpus, split)
