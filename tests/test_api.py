@@ -124,7 +124,7 @@ def test_a_model_in_memory_is_scanned_as_one_on_disk(
     next(lm.model.parameters()).data[0, 0] += 0.1
     changed = {"model": lm, "rank": 2, "template": "plain", "run": second.run}
     second_scores = second.scores
-    with pytest.raises(AssayError, match="holds a run of other data or settings"):
+    with pytest.raises(assay.AssayError, match="holds a run of other data or settings"):
         assay.scan(small.rows, **changed)
     third = assay.scan(small.rows, model=lm, rank=2, template="plain")
     assert third.scores["score.high-loss"].ne(second.scores["score.high-loss"]).any()
@@ -251,7 +251,6 @@ def test_a_row_of_two_findings_is_told_by_the_verified_one(tmp_path: Path) -> No
 
 
 def test_a_report_as_html(demo: Demo, tmp_path: Path) -> None:
-    # assay.report.build comes with the HTML report.
     path = assay.Report.load(demo.folder / "run").to_html(tmp_path / "report.html")
     assert "James Bond" in path.read_text(encoding="utf-8")
 
