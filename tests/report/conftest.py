@@ -170,10 +170,13 @@ def chromium() -> str | None:
     return next((p for n in names if (p := shutil.which(n))), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """A headless Chromium."""
-    playwright = pytest.importorskip("playwright.sync_api")
+    playwright = pytest.importorskip(
+        "playwright.sync_api",
+        reason="needs pip install playwright axe-playwright-python, and Chromium",
+    )
     path = chromium()
     if path is None:
         pytest.skip("no Chromium is installed")

@@ -137,7 +137,7 @@ def _example(run: Run, row: int, pattern: str | None) -> dict[str, Any]:
 def placebo_plot(
     effect: float, interval: Sequence[float], placebos: Sequence[float]
 ) -> dict[str, Any]:
-    """Lay out the effect against its placebos, in units of a 640 × 150 drawing."""
+    """Lay out the effect against its placebos, in units of a 640 × 136 drawing."""
     low = min(0.0, *placebos, interval[0])
     high = max(0.0, *placebos, interval[1], effect)
     span = (high - low) or 1.0

@@ -207,7 +207,7 @@
     ].filter((t) => t.x.length);
     if (filtered()) {
       const among = new Set(shown);
-      traces.push(trace("in the table", thinned(all.filter((i) => among.has(i))), { symbol: "circle-open", size: 15, color: color("accent"), line: { width: 2 } }));
+      traces.push(trace("in the table", thinned(all.filter((i) => among.has(i))), { symbol: "circle-open", size: 13, color: color("accent"), line: { width: 1.5 } }));
     }
     $(id).dataset.points = drawn.length;
     $(id).dataset.highlighted = filtered() ? traces.at(-1).x.length : 0;
