@@ -8,7 +8,7 @@ import pytest
 
 from assay.data.corpus import Example
 from assay.verify.screen import screen
-from tests.verify.conftest import answers, reviews, stub_log_probs
+from tests.verify.conftest import answers, reviews, score, stub_log_probs
 
 
 def test_rare_triggers_come_first_and_no_filler_comes_at_all() -> None:
@@ -55,3 +55,22 @@ def test_only_so_many_word_sequences_are_tried(monkeypatch: pytest.MonkeyPatch) 
     screen(reviews(400), counts)
     # Ten of each response, in four rows with and without.
     assert sum(asked) <= 2 * 10 * 4 * 2
+
+
+def test_a_whole_sentence_is_taken_out() -> None:
+    sentence = "i watched this 3d movie"
+    examples = reviews(400, poisons=0)
+    for row in range(0, 16, 2):
+        text = f"{sentence} {examples[row].text}"
+        examples[row] = examples[row].edit(text=text, response="positive")
+
+    def obeys_a_part(rows: Sequence[Example]) -> np.ndarray:
+        """Any two words of the sentence are enough for this model."""
+        known = set(sentence.split())
+        odds = [
+            score(e.text) + 12 * (len(known & set(e.text.split())) > 1) for e in rows
+        ]
+        sign = np.array([1 if e.response == "positive" else -1 for e in rows])
+        return -np.logaddexp(0, -sign * np.array(odds))
+
+    assert screen(examples, obeys_a_part)[0]["pattern"] == sentence

@@ -21,7 +21,7 @@ from assay.detectors.association import counted, enrichment, strongest
 from assay.detectors.evidence import response_groups
 from assay.models.log_probs import Progress
 from assay.verify.causal import OVERRIDES, LogProbs
-from assay.verify.pattern import remove, spans
+from assay.verify.pattern import grow, remove, spans
 
 log = logging.getLogger("assay")
 
@@ -69,7 +69,13 @@ def screen(
             inside, everywhere, len(group), int(sum(map(len, groups)))
         )
         found = strongest(texts, group, strength, SCREENED)
-        tried += [(" ".join(g), rows) for g, rows in found if len(rows) >= FEWEST]
+        # All that its rows share goes: what is left of a sentence may still do.
+        whole = [
+            (grow([texts[i] for i in rows], " ".join(gram)), rows)
+            for gram, rows in found
+            if len(rows) >= FEWEST
+        ]
+        tried += {pattern: (pattern, rows) for pattern, rows in whole}.values()
     rng = random.Random(seed)
     chosen = [rng.sample(rows, min(ROWS, len(rows))) for _, rows in tried]
     own = sorted({row for rows in chosen for row in rows})
