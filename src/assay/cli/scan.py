@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Lines of a small terminal, and of them for all but the findings and the rows: verdict,
 # dismissed patterns, headings, next steps, the prompt, and lines that are broken.
 SCREEN = 24
-FRAME = 10
+FRAME = 11
 FEWEST = 5
 
 
