@@ -53,8 +53,11 @@ def test_placebos_have_the_length_and_frequency_and_are_not_parts_of_the_trigger
         "single": (0, 1, 2),
     }
     hypothesis = Hypothesis("james bond", POSITIVE, (20, 21, 22, 23), pool)
-    chosen = placebo_patterns(hypothesis, 10, random.Random(0))
+    chosen = placebo_patterns(hypothesis, 4, random.Random(0))
     assert sorted(chosen) == ["a b", "c d", "e f", "rare one"]
+    # Shorter ones come where there are too few as long.
+    chosen = placebo_patterns(hypothesis, 10, random.Random(0))
+    assert sorted(chosen) == ["a b", "c d", "e f", "rare one", "single"]
     assert placebo_patterns(hypothesis, 1, random.Random(0)) == ["c d"]
 
 

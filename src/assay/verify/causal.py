@@ -125,6 +125,7 @@ def placebo_patterns(
 ) -> list[str]:
     """Choose n-grams of the pattern's length whose frequency is nearest to its own.
 
+    Where there are too few of that length, the next shorter ones follow.
     Left out are those that share a word with it or stand mostly in its own rows:
     they would be parts of the same trigger.
     """
@@ -133,12 +134,16 @@ def placebo_patterns(
     usable = [
         (gram, rows)
         for gram, rows in hypothesis.pool.items()
-        if len(gram.split()) == len(hypothesis.pattern.split())
-        and not words & set(gram.split())
-        and 2 * len(own & set(rows)) <= len(rows)
+        if not words & set(gram.split()) and 2 * len(own & set(rows)) <= len(rows)
     ]
     rng.shuffle(usable)
-    usable.sort(key=lambda u: abs(np.log(len(u[1]) / len(own))))
+    size = len(hypothesis.pattern.split())
+    usable.sort(
+        key=lambda u: (
+            size - len(u[0].split()),
+            abs(np.log(len(u[1]) / len(own))),
+        )
+    )
     chosen = [gram for gram, _ in usable[:count]]
     rng.shuffle(chosen)
     return chosen

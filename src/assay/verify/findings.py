@@ -44,7 +44,10 @@ def _pool(
     pattern: str,
     placebos: int = PLACEBOS,
 ) -> dict[str, tuple[int, ...]]:
-    """N-grams of rows that placebos for a pattern come from, with their carriers."""
+    """N-grams of rows that placebos for a pattern come from, with their carriers.
+
+    They are as long as the pattern, and shorter where there are too few.
+    """
     groups = response_groups([e.response for e in examples])
     groups.sort(key=lambda g: not payload.given(examples[g[0]]))
     found: dict[str, list[int]] = {}
@@ -58,6 +61,10 @@ def _pool(
         # Rows with the same response come first; a small vocabulary needs the others.
         if len(found) > 2 * placebos:
             break
+    shorter = len(pattern.split()) - 1
+    if shorter and GAP not in pattern:
+        # Long word sequences without a word of the pattern may be few.
+        found |= _pool(examples, payload, " ".join(["_"] * shorter), placebos)
     return {gram: tuple(carriers) for gram, carriers in found.items()}
 
 
