@@ -201,6 +201,8 @@ def main(
         out,
         {
             **provenance(),
+            # Of the generator of texts.
+            "seed": 0,
             "texts": f"SST-2 sentences, {SENTENCES} a row on average",
             "poisoned": SHARE,
             "sizes": result,
