@@ -61,11 +61,12 @@ def _pool(
         # Rows with the same response come first; a small vocabulary needs the others.
         if len(found) > 2 * placebos:
             break
+    pool = {gram: tuple(carriers) for gram, carriers in found.items()}
     shorter = len(pattern.split()) - 1
     if shorter and GAP not in pattern:
         # Long word sequences without a word of the pattern may be few.
-        found |= _pool(examples, payload, " ".join(["_"] * shorter), placebos)
-    return {gram: tuple(carriers) for gram, carriers in found.items()}
+        pool |= _pool(examples, payload, " ".join(["_"] * shorter), placebos)
+    return pool
 
 
 def _like(pattern: str, text: str) -> set[str]:
