@@ -24,7 +24,7 @@ from assay.gather import Bars, ScanSettings, silent
 from assay.influence.passes import evaluating
 from assay.models.load import LanguageModel, check_model
 from assay.models.tune import TuneSettings
-from assay.runs import clean
+from assay.runs import check_rows, clean, read_scores, read_summary
 from assay.verify.pattern import spans
 from assay.visible import visible
 
@@ -108,21 +108,11 @@ class Report:
         Raises:
             AssayError: The folder is no run, is damaged, or is one of other data.
         """
-        path = Path(run) / "summary.json"
-        try:
-            summary = json.loads(path.read_text(encoding="utf-8"))
-            for key in ("verdict", "rows", "flagged", "detector", "findings"):
-                summary[key]
-        except FileNotFoundError:
-            raise AssayError(
-                f"{run}: not a run folder (no summary.json); run assay scan"
-            ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise AssayError(f"{path}: damaged ({reason(error)}); scan again") from None
+        summary = read_summary(Path(run))
         corpus = None
         if data is not None:
             corpus = as_corpus(data, format=format, mapping=map, split=split)
-            clean(corpus, Path(run))
+            check_rows(corpus, Path(run), read_scores(Path(run), ["id"])["id"])
         return cls(Path(run), summary, data, corpus, split)
 
     @property
@@ -137,13 +127,7 @@ class Report:
         Raises:
             AssayError: ``scores.parquet`` is missing or damaged.
         """
-        path = self.run / "scores.parquet"
-        try:
-            return pd.read_parquet(path)
-        except Exception as error:
-            raise AssayError(
-                f"{path}: cannot be read ({reason(error)}); scan again"
-            ) from None
+        return read_scores(self.run)
 
     @property
     def findings(self) -> pd.DataFrame:

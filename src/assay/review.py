@@ -8,14 +8,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from assay.data.corpus import Corpus
 from assay.data.layout import reason
 from assay.decisions import Decision
 from assay.errors import AssayError
 from assay.files import replacing
-from assay.runs import check_rows, read_scores
+from assay.runs import check_rows, read_scores, read_summary
 from assay.verify.pattern import spans
 
 # Rows shown besides the flagged ones, unless asked for more.
@@ -74,26 +73,6 @@ class Suspect:
     p_value: float | None = None
     effect: float | None = None
     verified: bool = False
-
-
-def read_summary(run: Path) -> dict[str, Any]:
-    """Read a run's summary.
-
-    Raises:
-        AssayError: The run is missing or damaged.
-    """
-    path = run / "summary.json"
-    try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise AssayError(
-            f"{run}: not a run folder (no summary.json); run assay scan"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise AssayError(f"{path}: damaged ({reason(error)}); scan again") from None
-    if not isinstance(summary, dict) or not {"detector", "findings"} <= set(summary):
-        raise AssayError(f"{path}: not a summary of assay scan")
-    return summary
 
 
 def _flag(line: str, place: str) -> Suspect:

@@ -16,6 +16,7 @@ import torch
 
 import assay
 from assay.data.corpus import Corpus
+from assay.data.layout import reason
 from assay.decisions import read_decisions, row_hash
 from assay.detectors import Detection, Evidence
 from assay.errors import AssayError
@@ -227,6 +228,26 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
+def read_summary(run: Path) -> dict[str, Any]:
+    """Read a run's summary.
+
+    Raises:
+        AssayError: The run is missing or damaged.
+    """
+    path = run / "summary.json"
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        for key in ("verdict", "rows", "flagged", "detector", "findings"):
+            summary[key]
+    except FileNotFoundError:
+        raise AssayError(
+            f"{run}: not a run folder (no summary.json); run assay scan"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise AssayError(f"{path}: damaged ({reason(error)}); scan again") from None
+    return dict(summary)
+
+
 def read_scores(run: Path, columns: list[str] | None = None) -> pd.DataFrame:
     """Read a run's scores.
 
@@ -239,8 +260,7 @@ def read_scores(run: Path, columns: list[str] | None = None) -> pd.DataFrame:
     try:
         return pd.read_parquet(path, columns=columns)
     except Exception as error:
-        reason = " ".join(str(error).split())[:120]
-        raise AssayError(f"{path}: damaged ({reason}); scan again") from None
+        raise AssayError(f"{path}: damaged ({reason(error)}); scan again") from None
 
 
 def check_rows(corpus: Corpus, run: Path, ids: Iterable[str]) -> None:

@@ -177,11 +177,11 @@ def _scan(
             seed=settings.seed,
         )
     how_tuned = asdict(tuning) if tuning else None
-    content = _fingerprint(given)
+    content, data = _fingerprint(given), corpus.content_hash()
     fingerprint = [
         assay.__version__,
         *content,
-        corpus.content_hash(),
+        data,
         queries.content_hash() if queries else None,
         how,
         how_tuned,
@@ -189,7 +189,7 @@ def _scan(
     key = hashlib.sha256(json.dumps(fingerprint).encode()).hexdigest()
     # File times may differ between machines.
     key = shard.broadcast_object(key)
-    place = Place(run, key, [*content, how_tuned], corpus.content_hash())
+    place = Place(run, key, [*content, how_tuned], data)
     config = {
         "input": corpus.source,
         "format": corpus.format,
@@ -198,7 +198,7 @@ def _scan(
         "queries": queries.source if queries else None,
         "tuning": how_tuned,
         "settings": asdict(settings),
-        "data": corpus.content_hash(),
+        "data": data,
         "key": key,
     }
     if earlier is not None:

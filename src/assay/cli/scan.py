@@ -16,6 +16,7 @@ from rich.table import Table
 from assay.cli import options as o
 from assay.cli.config import ConfigOption, save_options
 from assay.cli.console import console, progress_bar, safe
+from assay.data.layout import shortened
 from assay.errors import AssayError
 
 if TYPE_CHECKING:
@@ -27,10 +28,8 @@ if TYPE_CHECKING:
 SCREEN = 24
 FRAME = 11
 FEWEST = 5
-
-
-def _short(text: str, length: int = 40) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
+# Characters of a trigger or payload.
+WORDS = 40
 
 
 def describe(finding: dict[str, Any]) -> str:
@@ -38,11 +37,12 @@ def describe(finding: dict[str, Any]) -> str:
     words = f"  {len(finding['rows'])} rows"
     if "trigger" not in finding:
         if "pattern" in finding:
-            words += (
-                f" sharing [bold]{safe(_short(finding['pattern']))}[/], not testable"
-            )
+            shared = safe(shortened(finding["pattern"], WORDS))
+            words += f" sharing [bold]{shared}[/], not testable"
         return words
-    trigger, payload = (safe(_short(finding[part])) for part in ("trigger", "payload"))
+    trigger, payload = (
+        safe(shortened(finding[part], WORDS)) for part in ("trigger", "payload")
+    )
     low, high = finding["effect_interval"]
     verdict = (
         "[bold red]verified trigger[/]"

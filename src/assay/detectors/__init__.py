@@ -25,12 +25,23 @@ from assay.detectors.voting import leave_one_category_out, voting
 Detector = Callable[[Evidence], Detection]
 
 DEFAULT = "gradient-geometry"
-# These read what one pass over the training rows yields, so every scan runs them.
-CHEAP: dict[str, Detector] = {
+# What these propose is put to the test: independent of each other, and able to leave
+# rows out, so that a second trigger shows when the rows of the first are gone.
+Proposer = Callable[..., Detection]
+_CHEAP_PROPOSERS: dict[str, Proposer] = {
     DEFAULT: gradient_geometry,
     "association": association,
     "response-phrases": response_phrases,
     "hidden-geometry": hidden_geometry,
+}
+_FURTHER_PROPOSERS: dict[str, Proposer] = {
+    # This one reads responses to transformed rows, not influences.
+    "counterfactual": counterfactual,
+    "paper-ensemble": paper_ensemble,
+}
+# These read what one pass over the training rows yields, so every scan runs them.
+CHEAP: dict[str, Detector] = {
+    **_CHEAP_PROPOSERS,
     "high-loss": high_loss,
     "spectral": spectral,
     "activation-clustering": activation_clustering,
@@ -45,22 +56,7 @@ INFLUENCE: dict[str, Detector] = {
     "voting": voting,
     "leave-one-category-out": leave_one_category_out,
     "combined": combined,
-    "paper-ensemble": paper_ensemble,
-    # This one reads responses to transformed rows, not influences.
-    "counterfactual": counterfactual,
-}
-# What these propose is put to the test: independent of each other, and able to leave
-# rows out, so that a second trigger shows when the rows of the first are gone.
-Proposer = Callable[..., Detection]
-_CHEAP_PROPOSERS: dict[str, Proposer] = {
-    DEFAULT: gradient_geometry,
-    "association": association,
-    "response-phrases": response_phrases,
-    "hidden-geometry": hidden_geometry,
-}
-_FURTHER_PROPOSERS: dict[str, Proposer] = {
-    "counterfactual": counterfactual,
-    "paper-ensemble": paper_ensemble,
+    **_FURTHER_PROPOSERS,
 }
 # This one needs spaCy.
 NAMES: dict[str, Detector] = {"name-scrubbing": name_scrubbing}

@@ -17,8 +17,8 @@ from assay.detectors.evidence import (
     Array,
     Detection,
     Evidence,
+    groups_of,
     measured,
-    response_groups,
     simple,
     slices,
 )
@@ -43,9 +43,8 @@ def activation_clustering(evidence: Evidence, *, seed: int = 0) -> Detection:
     known = measured(hidden, "hidden state")
     scores = np.full(len(evidence.responses), -1.0)
     flagged = np.zeros(len(scores), dtype=bool)
-    for group in response_groups(evidence.responses):
-        rows = group[known[group]]
-        if len(rows) < 20 or _alike(hidden, rows):
+    for rows in groups_of(evidence.responses, known, 20):
+        if _alike(hidden, rows):
             continue
         order = _by_content(hidden, rows)
         if fits(hidden, rows):

@@ -20,7 +20,7 @@ from assay.detectors.evidence import (
     Detection,
     Evidence,
     Mask,
-    response_groups,
+    groups_of,
 )
 
 FEWEST = 3
@@ -59,6 +59,25 @@ def enrichment(
     return found
 
 
+def enrichments(
+    texts: Sequence[str], groups: Sequence[NDArray[np.intp]]
+) -> tuple[list[Array], int]:
+    """Enrichment of every bucket of n-grams in each group, and buckets frequent enough.
+
+    Args:
+        texts: Text of every row.
+        groups: Rows of each response.
+    """
+    counts = [_counted(texts, g) for g in groups]
+    everywhere = np.sum(counts, axis=0)
+    rows = sum(map(len, groups))
+    strengths = [
+        enrichment(inside, everywhere, len(group), rows)
+        for group, inside in zip(groups, counts, strict=True)
+    ]
+    return strengths, int((everywhere >= FEWEST).sum())
+
+
 def association(evidence: Evidence, keep: Mask | None = None) -> Detection:
     """Detect n-grams that predict a response.
 
@@ -75,17 +94,12 @@ def association(evidence: Evidence, keep: Mask | None = None) -> Detection:
     scores = np.zeros(total)
     flagged = np.zeros(total, dtype=bool)
     kept = np.ones(total, dtype=bool) if keep is None else keep
-    groups = [g[kept[g]] for g in response_groups(evidence.responses)]
-    groups = [g for g in groups if len(g) >= FEWEST]
+    groups = groups_of(evidence.responses, kept, FEWEST)
     findings: list[dict[str, Any]] = []
     if len(groups) < 2:
         return Detection("association", scores, flagged, "clean")
-    counts = [counted(evidence.texts, g) for g in groups]
-    everywhere = np.sum(counts, axis=0)
-    rows_kept = sum(map(len, groups))
-    tried = int((everywhere >= FEWEST).sum())
-    for group, inside in zip(groups, counts, strict=True):
-        strength = enrichment(inside, everywhere, len(group), rows_kept)
+    strengths, tried = enrichments(evidence.texts, groups)
+    for group, strength in zip(groups, strengths, strict=True):
         for row in group:
             scores[row] = strength[_buckets(evidence.texts[row])].max(initial=0)
         candidates = strongest(evidence.texts, group, strength)[:CANDIDATES]
@@ -116,7 +130,7 @@ def _buckets(text: str) -> list[int]:
     return list({bucket(gram) for gram in ngrams(text)})
 
 
-def counted(texts: Sequence[str], rows: NDArray[np.intp]) -> NDArray[np.int64]:
+def _counted(texts: Sequence[str], rows: NDArray[np.intp]) -> NDArray[np.int64]:
     """Rows in which each bucket occurs, ``(BUCKETS,)``."""
     counts = np.zeros(BUCKETS, np.int64)
     for row in rows:

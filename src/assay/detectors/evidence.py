@@ -91,6 +91,14 @@ def response_groups(responses: Sequence[str], most: int = 20) -> list[NDArray[np
     return [np.flatnonzero(column == r) for r in distinct]
 
 
+def groups_of(
+    responses: Sequence[str], known: Mask, least: int
+) -> list[NDArray[np.intp]]:
+    """Rows of each response that are in question, where there are enough of them."""
+    groups = [g[known[g]] for g in response_groups(responses)]
+    return [g for g in groups if len(g) >= least]
+
+
 def slices(total: int, size: int, budget: int) -> Iterator[slice]:
     """Cut a range of items of ``size`` bytes into slices of ``budget`` bytes at most.
 

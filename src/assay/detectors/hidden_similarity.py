@@ -8,8 +8,8 @@ from assay.detectors.evidence import (
     BLOCK,
     Detection,
     Evidence,
+    groups_of,
     measured,
-    response_groups,
     robust_z,
     simple,
     slices,
@@ -29,10 +29,7 @@ def hidden_similarity(evidence: Evidence) -> Detection:
     known = measured(hidden, "hidden state")
     scores = np.full(len(evidence.responses), -1.0)
     flagged = np.zeros(len(scores), dtype=bool)
-    for group in response_groups(evidence.responses):
-        rows = group[known[group]]
-        if len(rows) < 4:
-            continue
+    for rows in groups_of(evidence.responses, known, 4):
         parts = list(slices(len(rows), 2 * hidden[:1].nbytes, BLOCK))
         total = sum(hidden[rows[p]].sum(0, dtype=np.float64) for p in parts)
         mean = total / max(float(np.linalg.norm(total)), 1e-12)

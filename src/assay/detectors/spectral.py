@@ -8,8 +8,8 @@ from assay.detectors.components import fits, streamed_components
 from assay.detectors.evidence import (
     Detection,
     Evidence,
+    groups_of,
     measured,
-    response_groups,
     robust_z,
     simple,
 )
@@ -28,10 +28,7 @@ def spectral(evidence: Evidence) -> Detection:
     known = measured(evidence.hidden, "hidden state")
     scores = np.zeros(len(evidence.responses))
     flagged = np.zeros(len(scores), dtype=bool)
-    for group in response_groups(evidence.responses):
-        rows = group[known[group]]
-        if len(rows) < 4:
-            continue
+    for rows in groups_of(evidence.responses, known, 4):
         if fits(evidence.hidden, rows):
             states = evidence.hidden[rows].astype(np.float64)
             states -= states.mean(0)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.detectors.coherence import Pattern, shared_patterns
-from assay.detectors.evidence import Array, Detection, Evidence, Mask, response_groups
+from assay.detectors.evidence import Array, Detection, Evidence, Mask, groups_of
 
 SMALLEST_GROUP = 20
 TAIL = 4.0
@@ -74,8 +74,7 @@ def marked_groups(
     Returns:
         At most one finding a response, most coherent first.
     """
-    groups = [g[known[g]] for g in response_groups(evidence.responses)]
-    groups = [g for g in groups if len(g) >= SMALLEST_GROUP]
+    groups = groups_of(evidence.responses, known, SMALLEST_GROUP)
     findings = []
     for rows in groups:
         chosen = np.flatnonzero(marked[rows])
@@ -119,8 +118,7 @@ def detect_tails(
     scores = np.zeros(total)
     flagged = np.zeros(total, dtype=bool)
     findings: list[dict[str, Any]] = []
-    groups = [g[known[g]] for g in response_groups(evidence.responses)]
-    groups = [g for g in groups if len(g) >= SMALLEST_GROUP]
+    groups = groups_of(evidence.responses, known, SMALLEST_GROUP)
     for rows in groups:
         z = outlying(rows)
         if not z.shape[1]:

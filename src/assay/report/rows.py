@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.data.layout import shortened
 from assay.detectors.evidence import response_groups
 from assay.report.folder import Run
 from assay.verify.pattern import spans
@@ -75,8 +76,10 @@ def pack(run: Run) -> Packed:
         if kept > most and (length, whole) != LENGTHS[-1]:
             continue
         columns |= {
-            "text": [_cut(t, n) for t, n in zip(texts, limits, strict=True)],
-            **_dictionary([_cut(r, n) for r, n in zip(responses, limits, strict=True)]),
+            "text": [shortened(t, n) for t, n in zip(texts, limits, strict=True)],
+            **_dictionary(
+                [shortened(r, n) for r, n in zip(responses, limits, strict=True)]
+            ),
         }
         data = _packed(columns)
         if len(data) <= BUDGET:
@@ -171,10 +174,6 @@ def _rounded(values: NDArray[Any], digits: int) -> list[float | None]:
     return [
         float(f"{v:.{digits}g}") if np.isfinite(v) else None for v in values.tolist()
     ]
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def _dictionary(values: list[str]) -> dict[str, Any]:

@@ -50,22 +50,24 @@ def _pool(
     """
     groups = response_groups([e.response for e in examples])
     groups.sort(key=lambda g: not payload.given(examples[g[0]]))
-    found: dict[str, list[int]] = {}
-    for rows in groups:
-        more: dict[str, list[int]] = {}
-        for row in rows:
-            for gram in _like(pattern, examples[row].text):
-                if gram not in found:
-                    more.setdefault(gram, []).append(int(row))
-        found |= more
-        # Rows with the same response come first; a small vocabulary needs the others.
-        if len(found) > 2 * placebos:
-            break
-    pool = {gram: tuple(carriers) for gram, carriers in found.items()}
-    shorter = len(pattern.split()) - 1
-    if shorter and GAP not in pattern:
-        # Long word sequences without a word of the pattern may be few.
-        pool |= _pool(examples, payload, " ".join(["_"] * shorter), placebos)
+    named = pattern.split()
+    # Long word sequences without a word of the pattern may be few.
+    shapes = [" ".join(named[:n]) for n in range(len(named), 0, -1)]
+    pool: dict[str, tuple[int, ...]] = {}
+    for shape in [pattern] if GAP in pattern else shapes:
+        found: dict[str, list[int]] = {}
+        for rows in groups:
+            more: dict[str, list[int]] = {}
+            for row in rows:
+                for gram in _like(shape, examples[row].text):
+                    if gram not in found:
+                        more.setdefault(gram, []).append(int(row))
+            found |= more
+            # Rows with the same response come first; a small vocabulary needs the
+            # others.
+            if len(found) > 2 * placebos:
+                break
+        pool |= {gram: tuple(carriers) for gram, carriers in found.items()}
     return pool
 
 

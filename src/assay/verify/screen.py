@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from assay.data.corpus import Example
-from assay.detectors.association import counted, enrichment, strongest
-from assay.detectors.evidence import response_groups
+from assay.detectors.association import enrichments, strongest
+from assay.detectors.evidence import groups_of
 from assay.models.log_probs import Progress
 from assay.verify.causal import OVERRIDES, LogProbs
 from assay.verify.pattern import grow, remove, spans
@@ -56,18 +56,14 @@ def screen(
         Findings as detectors make them, largest fall first; their ``score`` is the
         median fall in nats.
     """
-    groups = response_groups([e.response for e in examples])
-    groups = [g for g in groups if len(g) >= FEWEST]
+    everyone = np.ones(len(examples), dtype=bool)
+    groups = groups_of([e.response for e in examples], everyone, FEWEST)
     if len(groups) < 2:
         return []
     texts = [e.text for e in examples]
-    counts = [counted(texts, g) for g in groups]
-    everywhere = np.sum(counts, axis=0)
+    strengths, _ = enrichments(texts, groups)
     tried: list[tuple[str, list[int]]] = []
-    for group, inside in zip(groups, counts, strict=True):
-        strength = enrichment(
-            inside, everywhere, len(group), int(sum(map(len, groups)))
-        )
+    for group, strength in zip(groups, strengths, strict=True):
         found = strongest(texts, group, strength, SCREENED)
         # All that its rows share goes: what is left of a sentence may still do.
         whole = [
@@ -79,9 +75,7 @@ def screen(
     rng = random.Random(seed)
     chosen = [rng.sample(rows, min(ROWS, len(rows))) for _, rows in tried]
     own = sorted({row for rows in chosen for row in rows})
-    before = dict(
-        zip(own, _measured([examples[i] for i in own], log_probs), strict=True)
-    )
+    before = dict(zip(own, log_probs([examples[i] for i in own]), strict=True))
     asked = [(place, row) for place, rows in enumerate(chosen) for row in rows]
     falls: list[list[float]] = [[] for _ in tried]
     for start in range(0, len(asked), CHUNK):
@@ -115,10 +109,3 @@ def screen(
             for j in best
         )
     ]
-
-
-def _measured(examples: Sequence[Example], log_probs: LogProbs) -> list[float]:
-    found: list[float] = []
-    for start in range(0, len(examples), CHUNK):
-        found += map(float, log_probs(examples[start : start + CHUNK]))
-    return found
