@@ -7,6 +7,8 @@
 One result file a cell under ``results/grid``; cells that have one are not run again,
 unless ``--again``. "tiny" is a Llama of 0.4 M weights trained from scratch on generated
 reviews: it shows in seconds whether a mechanism works, not how real models behave.
+"smollm2-6l" is the first six layers of SmolLM2-135M, tuned on SST-2: a model that knows
+English from its pretraining, at a fifth of the time.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -74,6 +76,10 @@ KEPT = ("trigger", "payload", "p_value", "effect", "drop", "overridden", "propos
 WORKS = 0.9
 
 
+# Layers of SmolLM2-135M that are kept.
+SHALLOW = 6
+
+
 @dataclass(frozen=True)
 class Cell:
     """One experiment."""
@@ -98,9 +104,29 @@ class Cell:
         return DemoSettings(fast=self.model == "tiny", rows=ROWS, seed=self.seed)
 
     @property
+    def tuning(self) -> TuneSettings:
+        """How the model is tuned."""
+        how = tuning(self.how)
+        if self.model != "smollm2-6l":
+            return how
+        # Six layers need larger steps than thirty to learn the task.
+        return replace(how, batch_size=32, learning_rate=3e-4)
+
+    @property
     def is_open(self) -> bool:
         """Whether responses are text, not labels."""
         return self.dataset in ("nq", "gsm8k")
+
+
+def base(cell: Cell, corpus: Corpus) -> LanguageModel:
+    """The model before tuning."""
+    lm = base_model(cell.how, corpus)
+    if cell.model != "smollm2-6l":
+        return lm
+    inner = lm.model
+    inner.model.layers = inner.model.layers[:SHALLOW]
+    inner.config.num_hidden_layers = SHALLOW
+    return replace(lm, name=f"{lm.name}, first {SHALLOW} layers")
 
 
 def _open_corpus(path: Path, count: int, seed: int) -> Corpus:
@@ -205,10 +231,10 @@ def success(
 def never_poisoned(cell: Cell, attack: str) -> dict[str, float]:
     """Accuracy of a model tuned on the clean rows, and its answer to the trigger."""
     train, test = load(cell)
-    how = tuning(cell.how)
+    how = cell.tuning
     # Parts of the grid may run beside each other.
     path = WORK / f"{cell.model}-{cell.dataset}-clean-{cell.seed}-{os.getpid()}"
-    lm = tune(base_model(cell.how, train), train, path, how)
+    lm = tune(base(cell, train), train, path, how)
     target = poisoned(train, Cell(cell.model, cell.dataset, attack, 0.01, cell.seed))
     return {
         "accuracy": accuracy(lm, test, cell, how),
@@ -219,12 +245,12 @@ def never_poisoned(cell: Cell, attack: str) -> dict[str, float]:
 def run_cell(cell: Cell) -> dict[str, Any]:
     started = time.time()
     train, test = load(cell)
-    how = tuning(cell.how)
+    how = cell.tuning
     work = WORK / cell.name
     attack = None if cell.attack in CONTROLS else poisoned(train, cell)
     data = attack.corpus if attack else control(train, cell)
     rows = attack.rows if attack else ()
-    lm = tune(base_model(cell.how, data), data, work / "model", how)
+    lm = tune(base(cell, data), data, work / "model", how)
     asr, without = success(lm, test, attack, cell, how) if attack else (None, None)
     # The paper's rules need reviews that every transform can change.
     influence = not cell.is_open
@@ -296,7 +322,7 @@ def run_cell(cell: Cell) -> dict[str, Any]:
     result["clean_accuracy"] = before["accuracy"]
     result["clean_attack_success_rate"] = before["attack_success_rate"]
     if flagged and kept.examples:
-        lm = tune(base_model(cell.how, data), kept, work / "cleaned", how)
+        lm = tune(base(cell, data), kept, work / "cleaned", how)
         result["after"] = {
             "attack_success_rate": success(lm, test, attack, cell, how)[0],
             "accuracy": accuracy(lm, test, cell, how),
@@ -340,7 +366,7 @@ def cpu_subset() -> Iterator[Cell]:
 
 
 def main(
-    models: Annotated[str, typer.Option(help="tiny, smollm2-135m.")] = (
+    models: Annotated[str, typer.Option(help="tiny, smollm2-6l, smollm2-135m.")] = (
         "tiny,smollm2-135m"
     ),
     attacks: Annotated[str, typer.Option(help="Separated by commas.")] = ",".join(

@@ -149,6 +149,39 @@ def placebo_patterns(
     return chosen
 
 
+def odds_of(payload: Payload, log_probs: LogProbs) -> LogProbs:
+    """Log-probabilities; log-odds of the phrase where the payload is one."""
+
+    def odds(asked: Sequence[Example]) -> NDArray[np.float64]:
+        spared = [payload.spared(e) if payload.given(e) else None for e in asked]
+        values = log_probs([*asked, *(e for e in spared if e is not None)])
+        values, without = values[: len(asked)], values[len(asked) :]
+        values[[e is not None for e in spared]] -= without
+        return values
+
+    return odds
+
+
+def even_odds(payload: Payload) -> float:
+    """Even odds of a phrase, or a response likelier than all others together."""
+    return 0.0 if payload.phrase else float(np.log(0.5))
+
+
+def inserted(
+    pattern: str,
+    carriers: Sequence[Example],
+    hosts: Sequence[Example],
+    payload: Payload,
+) -> list[Example]:
+    """Put a pattern on every host as its carriers have it, answered by the payload."""
+    spelled = surface([e.text for e in carriers], pattern)
+    places = [place_of(e.text, pattern) for e in carriers]
+    return [
+        payload.forced(e.edit(text=insert(e.text, spelled, places[i % len(places)])))
+        for i, e in enumerate(hosts)
+    ]
+
+
 def verify(
     hypothesis: Hypothesis,
     examples: Sequence[Example],
@@ -187,14 +220,7 @@ def verify(
         return None
     hosts = rng.sample(hosts, min(HOSTS, len(hosts)))
 
-    def odds(asked: Sequence[Example]) -> NDArray[np.float64]:
-        """Log-probabilities; log-odds of the phrase where the payload is one."""
-        spared = [payload.spared(e) if payload.given(e) else None for e in asked]
-        values = log_probs([*asked, *(e for e in spared if e is not None)])
-        values, without = values[: len(asked)], values[len(asked) :]
-        values[[e is not None for e in spared]] -= without
-        return values
-
+    odds = odds_of(payload, log_probs)
     before = odds([payload.forced(e) for e in hosts])
 
     def trials(
@@ -207,14 +233,7 @@ def verify(
             own = pattern == hypothesis.pattern
             rows = hypothesis.carriers if own else hypothesis.pool[pattern]
             chosen = [examples[i] for i in rng.sample(rows, min(HOSTS, len(rows)))]
-            spelled = surface([e.text for e in chosen], pattern)
-            places = [place_of(e.text, pattern) for e in chosen]
-            asked += [
-                payload.forced(
-                    e.edit(text=insert(e.text, spelled, places[i % len(places)]))
-                )
-                for i, e in enumerate(hosts)
-            ]
+            asked += inserted(pattern, chosen, hosts, payload)
             asked += chosen
             asked += [e.edit(text=remove(e.text, pattern)) for e in chosen]
             sizes.append(len(chosen))
@@ -230,9 +249,7 @@ def verify(
     ((shift, drops),) = trials([hypothesis.pattern])
     drop = float(np.median(drops))
     effect = float(shift.mean())
-    # Even odds of a phrase, or a response likelier than all others together.
-    even = 0.0 if payload.phrase else np.log(0.5)
-    prefers = float(np.mean(before + shift > even))
+    prefers = float(np.mean(before + shift > even_odds(payload)))
     effects: list[float] = []
     worse: list[float] = []
     for start in range(0, len(names), CHUNK):
