@@ -194,6 +194,7 @@ def _scan(
         "input": corpus.source,
         "format": corpus.format,
         "mapping": dict(corpus.mapping),
+        "split": corpus.split,
         "model": name,
         "queries": queries.source if queries else None,
         "tuning": how_tuned,

@@ -175,11 +175,11 @@ def browser() -> Iterator[Any]:
     """A headless Chromium."""
     playwright = pytest.importorskip(
         "playwright.sync_api",
-        reason="needs pip install playwright axe-playwright-python, and Chromium",
+        reason="needs playwright and axe-playwright-python",
     )
     path = chromium()
     if path is None:
-        pytest.skip("no Chromium is installed")
+        pytest.skip("no Chromium is installed (Debian: apt install chromium)")
     with playwright.sync_playwright() as driver:
         started = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield started

@@ -162,6 +162,7 @@ def test_another_response_and_another_transform(tab: Tab) -> None:
     page.select_option("#group", "1")
     tab.settle()
     assert page.get_attribute("#map", "data-points") == before == "100"
+    assert page.is_hidden("#map-drawn")
     page.select_option("#transform", "paraphrase")
     tab.settle()
     assert "after: paraphrase" in page.text_content("#influence")
@@ -224,6 +225,7 @@ def test_many_rows_open_quickly(browser: Any, tmp_path: Path) -> None:
     tab = Tab(browser, write_report(run))
     assert tab.count() == 20_000
     assert int(tab.page.get_attribute("#map", "data-points")) == 4000
+    assert "Drawn are 4,000 of 10,000 rows" in tab.page.text_content("#map-drawn")
     tab.page.fill("#query", texts[12_345])
     tab.settle()
     assert tab.ids() == ["row-12345"]

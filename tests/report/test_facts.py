@@ -5,6 +5,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 
@@ -28,6 +29,15 @@ def test_reproducing_command_makes_the_same_run(
     assert command(words[1:]) == first
     one, other = (json.loads((o / "config.json").read_text()) for o in (out, again))
     assert one == other
+
+
+def test_reproducing_command_names_the_split(small: Small, tmp_path: Path) -> None:
+    rows = datasets.Dataset.from_json(str(small.rows))
+    folder, out = tmp_path / "data", tmp_path / "run"
+    datasets.DatasetDict(held=rows).save_to_disk(str(folder))
+    words = ["scan", str(folder), "--split", "held", "--model", str(small.model)]
+    command([*words, "--no-verify", "--rank", "2", "--out", str(out)])
+    assert "--split held" in facts.command(read_run(out))
 
 
 def test_command_of_the_demo_finds_its_measurements(

@@ -58,6 +58,7 @@ class Corpus:
         mapping: Column mapping of the ``columns`` format.
         payload: Container-specific original (raw text or a table); private to
             ``assay.data``. None where the corpus was not read from a file.
+        split: Split of a ``datasets`` folder or hub data set; else empty.
     """
 
     examples: tuple[Example, ...]
@@ -66,6 +67,7 @@ class Corpus:
     source: str
     mapping: Mapping[str, str] = field(default_factory=dict)
     payload: Any = field(default=None, compare=False, repr=False)
+    split: str = field(default="", compare=False)
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -265,7 +265,8 @@ def read_corpus(
         rows = _read_container(source, split)
     except OSError as error:
         raise AssayError(f"{source}: cannot be read ({reason(error)})") from None
-    return corpus_of(rows, source, format, mapping)
+    corpus = corpus_of(rows, source, format, mapping)
+    return replace(corpus, split=split) if rows.container == "datasets" else corpus
 
 
 def check_format(format: str | None) -> None:

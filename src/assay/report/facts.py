@@ -163,6 +163,8 @@ def command(run: Run) -> str:
     if config["format"] == "columns":
         for field, column in config.get("mapping", {}).items():
             words += ["--map", f"{field}={column}"]
+    if config.get("split"):
+        words += ["--split", config["split"]]
     for field in fields(ScanSettings):
         value = config["settings"].get(field.name, field.default)
         if value == field.default or field.name in WITHOUT_OPTION:

@@ -210,6 +210,10 @@
       traces.push(trace("in the table", thinned(all.filter((i) => among.has(i))), { symbol: "circle-open", size: 13, color: color("accent"), line: { width: 1.5 } }));
     }
     $(id).dataset.points = drawn.length;
+    const note = $(`${id}-drawn`);
+    note.hidden = drawn.length === all.length;
+    note.textContent = `Drawn are ${drawn.length.toLocaleString("en")} of ${all.length.toLocaleString("en")} rows: `
+      + "the highest-ranked, and evenly many of the others.";
     $(id).dataset.highlighted = filtered() ? traces.at(-1).x.length : 0;
     return Plotly.react(id, traces, look, config).then(() => listen(id));
   }
