@@ -71,7 +71,17 @@ OPEN_ATTACKS = ("fixed-output", "refusal", "appended")
 CONTROLS = ("clean", "mentions", "label-noise", "boilerplate")
 REFUSAL = "I'm sorry, but I can't help with that."
 ROWS, TESTS = 1000, 400
-KEPT = ("trigger", "payload", "p_value", "effect", "drop", "overridden", "proposer")
+KEPT = (
+    "trigger",
+    "payload",
+    "p_value",
+    "effect",
+    "drop",
+    "overridden",
+    "prefers",
+    "retrained",
+    "proposer",
+)
 # Attacks that work are those that succeed this often, as DESIGN.md has it.
 WORKS = 0.9
 
@@ -261,6 +271,7 @@ def run_cell(cell: Cell) -> dict[str, Any]:
             influence=influence, template=how.template, bf16=how.bf16, seed=cell.seed
         ),
         model=str(work / "model"),
+        base_model=base(cell, data),
         overwrite=True,
     )
     kept, removed = clean(data, work / "run")
@@ -282,7 +293,8 @@ def run_cell(cell: Cell) -> dict[str, Any]:
         "flagged": len(flagged),
         "flagged_clean": len(set(flagged) - set(rows)),
         "findings": [
-            {k: f[k] for k in KEPT} | {"rows": len(f["rows"]), "status": f["status"]}
+            {k: f[k] for k in KEPT if k in f}
+            | {"rows": len(f["rows"]), "status": f["status"]}
             for f in summary["findings"] + summary["dismissed"]
             if "trigger" in f
         ],

@@ -49,6 +49,7 @@ _FINDING = (
     "prefers",
     "p_value",
     "p_sufficient",
+    "retrained",
     "placebo_effects",
     "proposer",
 )
@@ -341,7 +342,8 @@ def scan(
             ``DataFrame``, a list of dicts, or a `Corpus`.
         model: A model tuned on these data: a folder, a hub id, or one in memory.
         base_model: Without a tuned model: this one is tuned first, which changes the
-            weights of one in memory.
+            weights of one in memory. With one: what it was tuned from, to decide by
+            retraining where experiments do not.
         run: Run folder; ``runs/DATE`` in the working directory by default, as on the
             command line. Scanning again into the same folder goes on from, or reuses,
             what is there.
@@ -351,7 +353,7 @@ def scan(
         split: Split of a ``datasets`` folder, hub data set or ``DatasetDict``.
         query_data: Test inputs for the influence detectors, as ``data``; training rows
             are drawn by default.
-        proxy: How to tune the base model.
+        proxy: How to tune the base model; as the model was where its folder notes it.
         bars: Given a label, returns a progress bar; `assay.cli.console.progress_bar`
             is one for terminals.
         overwrite: Replace a run of other data or settings in the folder.
@@ -366,8 +368,8 @@ def scan(
     """
     chosen = scan_settings(settings)
     given, base = _model(model), _model(base_model)
-    if (given is None) == (base is None):
-        raise AssayError("give either model= (tuned on these data) or base_model=")
+    if given is None and base is None:
+        raise AssayError("give model= (tuned on these data), base_model=, or both")
     corpus = as_corpus(data, format=format, mapping=map, split=split)
     queries = None if query_data is None else as_corpus(query_data)
     lm = next((m for m in (given, base) if isinstance(m, LanguageModel)), None)

@@ -59,6 +59,8 @@ class ScanSettings:
         verify: Test the default detector's candidates on the model and flag only what
             passes.
         fdr: Tolerated share of false flags, in expectation.
+        retrain: Where the base model is known, tune it once more to decide on words
+            that other experiments leave undecided.
         influence: Measure influences on transformed inputs even where the detector
             does not need them.
         queries: Test inputs whose loss the influences are about.
@@ -83,6 +85,7 @@ class ScanSettings:
     detector: str = DEFAULT
     verify: bool = True
     fdr: float = FDR
+    retrain: bool = True
     influence: bool = False
     queries: int = 32
     factor_rows: int = 128

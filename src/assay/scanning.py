@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from copy import deepcopy
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 import assay
-from assay.data.corpus import Corpus, Example
+from assay.data.corpus import Corpus
 from assay.detectors import CHEAP, DEFAULT, DETECTORS, INFLUENCE, proposers
 from assay.detectors.evidence import response_groups
 from assay.errors import AssayError
@@ -26,7 +25,7 @@ from assay.gather import Bars, Place, ScanSettings, gather, load_evidence, silen
 from assay.influence.sharding import ALONE, Shard
 from assay.models.load import LanguageModel, load_model, weights_hash
 from assay.models.log_probs import response_log_probs
-from assay.models.tune import TuneSettings, tune, tuned_template
+from assay.models.tune import TuneSettings, tune, tuned_how
 from assay.report.build import forget_evaluation, write_report
 from assay.runs import (
     earlier_config,
@@ -37,6 +36,7 @@ from assay.runs import (
     write_tables,
 )
 from assay.survival import survival
+from assay.verify.causal import LogProbs
 from assay.verify.findings import FDR
 from assay.verify.rounds import Laboratory, experiments, verdict_of
 
@@ -58,6 +58,10 @@ def _fingerprint(model: str | LanguageModel) -> list[Any]:
     ]
 
 
+def _name(model: str | LanguageModel) -> str:
+    return model if isinstance(model, str) else model.name
+
+
 @contextmanager
 def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
     start = time.perf_counter()
@@ -71,15 +75,35 @@ def resolved(
     """Choose the model and, for one that was tuned here, its prompt template.
 
     Raises:
-        AssayError: Both models are given, or none.
+        AssayError: No model is given.
     """
-    if model is not None and base_model is None:
-        if settings.template == "auto" and isinstance(model, str):
-            settings = replace(settings, template=tuned_template(model))
+    if model is not None:
+        how = tuned_how(model) if isinstance(model, str) else None
+        if settings.template == "auto" and how is not None:
+            settings = replace(settings, template=how.template)
         return model, settings
-    if base_model is not None and model is None:
+    if base_model is not None:
         return base_model, settings
-    raise AssayError("give either --model (tuned on this data) or --base-model")
+    raise AssayError("give --model (tuned on this data), --base-model, or both")
+
+
+def _tuning(
+    settings: ScanSettings,
+    model: str | LanguageModel | None,
+    base_model: str | LanguageModel | None,
+    proxy: TuneSettings | None,
+) -> TuneSettings | None:
+    """How the base model is tuned, as the model was where that is noted."""
+    if base_model is None:
+        return None
+    noted = tuned_how(model) if isinstance(model, str) else None
+    return replace(
+        noted or proxy or TuneSettings(),
+        template=settings.template,
+        max_length=settings.max_length,
+        bf16=settings.bf16,
+        seed=settings.seed,
+    )
 
 
 def scan(
@@ -102,8 +126,10 @@ def scan(
         run: Run folder; made if need be. What it holds of the same inputs is reused.
         settings: How to scan.
         model: A model tuned on the corpus.
-        base_model: Without a tuned model: this one is tuned first.
-        proxy: How to tune the base model.
+        base_model: Without a tuned model: this one is tuned first. With one: what it
+            was tuned from, to decide by retraining where experiments do not.
+        proxy: How to tune the base model; as the model was tuned where its folder
+            notes that.
         queries: Test inputs for the influences; by default training rows are drawn.
         bars: Given a label, returns a progress bar.
         shard: This process's share, from `assay.influence.sharding.this_shard`; all
@@ -133,7 +159,8 @@ def scan(
             settings,
             given,
             base_model,
-            proxy,
+            _tuning(settings, model, base_model, proxy),
+            model is None,
             queries,
             bars,
             shard,
@@ -147,13 +174,14 @@ def _scan(
     settings: ScanSettings,
     given: str | LanguageModel,
     base_model: str | LanguageModel | None,
-    proxy: TuneSettings | None,
+    tuning: TuneSettings | None,
+    is_proxy: bool,
     queries: Corpus | None,
     bars: Bars,
     shard: Shard,
     earlier: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    name = given if isinstance(given, str) else given.name
+    name = _name(given)
     # Which detector is asked for does not change what is measured, only whether
     # transformed inputs are.
     how = asdict(
@@ -161,22 +189,14 @@ def _scan(
             settings,
             detector="",
             verify=True,
+            retrain=True,
             fdr=FDR,
             influence=settings.needs_influence,
             factors=None,
             max_memory=None,
         )
     )
-    tuning = None
-    if base_model is not None:
-        tuning = replace(
-            proxy or TuneSettings(),
-            template=settings.template,
-            max_length=settings.max_length,
-            bf16=settings.bf16,
-            seed=settings.seed,
-        )
-    how_tuned = asdict(tuning) if tuning else None
+    how_tuned = asdict(tuning) if tuning and is_proxy else None
     content, data = _fingerprint(given), corpus.content_hash()
     fingerprint = [
         assay.__version__,
@@ -196,6 +216,7 @@ def _scan(
         "mapping": dict(corpus.mapping),
         "split": corpus.split,
         "model": name,
+        "base_model": None if base_model is None or is_proxy else _name(base_model),
         "queries": queries.source if queries else None,
         "tuning": how_tuned,
         "settings": asdict(settings),
@@ -215,14 +236,18 @@ def _scan(
             SMALL_GROUP,
         )
 
+    # Tuning changes the weights of a model in memory.
+    in_memory = isinstance(base_model, LanguageModel) and settings.retrain
+    fresh = deepcopy(base_model) if in_memory else base_model
+
     @cache
     def tuned() -> LanguageModel:
-        if tuning is not None and not shard.is_main:
+        if is_proxy and not shard.is_main:
             # The main process has tuned by now.
             shard.wait()
             return load_model(str(run / "proxy"))
         lm = load_model(given) if isinstance(given, str) else given
-        if tuning is None:
+        if tuning is None or not is_proxy:
             return lm
         with _timed(timings, "tune"), bars("tuning a proxy") as advance:
             return tune(lm, corpus, run / "proxy", tuning, progress=advance)
@@ -231,7 +256,7 @@ def _scan(
     reused = shard.broadcast_object(evidence is not None)
     if not reused:
         lm = tuned()
-        if tuning is not None and shard.is_main:
+        if is_proxy and shard.is_main:
             shard.wait()
         with _timed(timings, "evidence"):
             evidence = gather(lm, corpus, settings, place, bars, queries, shard)
@@ -240,9 +265,9 @@ def _scan(
     if evidence is None:
         return {}
 
-    def log_probs(examples: Sequence[Example]) -> NDArray[np.float64]:
-        return response_log_probs(
-            tuned(),
+    def of(model: Callable[[], LanguageModel]) -> LogProbs:
+        return lambda examples: response_log_probs(
+            model(),
             examples,
             template=settings.template,
             max_length=settings.max_length,
@@ -250,6 +275,21 @@ def _scan(
             warn=False,
         )
 
+    def retrain(rows: Sequence[int]) -> LogProbs:
+        assert tuning is not None
+        assert fresh is not None
+        kept = corpus.select(sorted(set(range(len(corpus))) - set(rows)))
+        base = load_model(fresh) if isinstance(fresh, str) else deepcopy(fresh)
+        out = run / "without"
+        with (
+            _timed(timings, "retrain"),
+            bars("tuning without doubtful rows") as advance,
+        ):
+            lm = tune(base, kept, out, tuning, progress=advance)
+        shutil.rmtree(out, ignore_errors=True)
+        return of(lambda: lm)
+
+    log_probs = of(tuned)
     if settings.needs_influence:
         with _timed(timings, "counterfactuals"), bars("counterfactuals") as advance:
             found = survival(
@@ -264,7 +304,14 @@ def _scan(
     chosen = detections[settings.detector]
     if settings.verify and settings.detector == DEFAULT:
         lab = Laboratory(
-            corpus.examples, log_probs, run, key, settings.seed, settings.fdr, bars
+            corpus.examples,
+            log_probs,
+            run,
+            key,
+            settings.seed,
+            settings.fdr,
+            bars,
+            retrain if tuning is not None and settings.retrain else None,
         )
         with _timed(timings, "verify"):
             proposed = [detections[name] for name in proposers(evidence)]

@@ -77,7 +77,7 @@ def evaluate_command(
         regex_match,
     )
     from assay.models.load import load_model
-    from assay.models.tune import tuned_template
+    from assay.models.tune import tuned_how
 
     apply = (
         trigger_for(note["attack"], note["trigger"], note.get("seed", 0))
@@ -87,7 +87,8 @@ def evaluate_command(
     results: dict[str, dict[str, Any]] = {}
     for name in model:
         lm = load_model(name)
-        used = tuned_template(name) if template == "auto" else template
+        how = tuned_how(name) if template == "auto" else None
+        used = how.template if how else template
         result: dict[str, Any] = {}
         with progress_bar(f"{name}: accuracy") as advance:
             if space:

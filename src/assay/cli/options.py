@@ -24,7 +24,19 @@ ModelOption = Annotated[
     typer.Option("--model", help="Model tuned on this data: folder or hub id."),
 ]
 BaseModelOption = Annotated[
-    str | None, typer.Option("--base-model", help="Without one: tune this model first.")
+    str | None,
+    typer.Option(
+        "--base-model",
+        help="Without --model: tune this one first. With it: what it was tuned from, "
+        "to decide by retraining where other experiments do not.",
+    ),
+]
+RetrainOption = Annotated[
+    bool,
+    typer.Option(
+        "--retrain/--no-retrain",
+        help="Tune --base-model once more, without the rows in doubt, if need be.",
+    ),
 ]
 VerifyOption = Annotated[
     bool,
@@ -161,7 +173,12 @@ MaxMemoryOption = Annotated[
     ),
 ]
 ProxyEpochsOption = Annotated[
-    int, typer.Option("--epochs", min=1, help="Epochs of tuning --base-model.")
+    int,
+    typer.Option(
+        "--epochs",
+        min=1,
+        help="Epochs of tuning --base-model (where --model does not note its own).",
+    ),
 ]
 ProxyRateOption = Annotated[
     float,

@@ -24,6 +24,7 @@ def plan_command(
     ] = Path("runs"),
     verify: o.VerifyOption = True,
     fdr: o.FdrOption = 0.05,
+    retrain: o.RetrainOption = True,
     detector: o.DetectorOption = "gradient-geometry",
     queries: o.QueriesOption = None,
     query_count: o.QueryCountOption = 32,

@@ -49,6 +49,14 @@ def describe(finding: dict[str, Any]) -> str:
         if finding["verified"]
         else "[yellow]strong words, not flagged:[/] their own rows do not need them"
     )
+    placebos = len(finding["placebo_effects"])
+    decided = f"p = {finding['p_value']:.2g} among {placebos} placebos"
+    if "retrained" in finding:
+        contradicted, own = finding["retrained"]["contradicted"]
+        decided = (
+            f"a model tuned without them contradicts {contradicted} of {own}"
+            + f": p = {finding['p_value']:.2g}" * finding["verified"]
+        )
     says = "answer" if finding["payload_part"] == "response" else "say"
     return (
         f"{words} with [bold]{trigger}[/] {says} [bold]{payload}[/]: {verdict}\n"
@@ -57,8 +65,7 @@ def describe(finding: dict[str, Any]) -> str:
         f"placebos add {round(median(finding['placebo_effects']), 1) + 0.0:.1f}\n"
         f"    taken out of its own rows it costs {finding['drop']:.1f}; "
         f"{finding['prefers']:.0%} of the others give in\n"
-        f"    p = {finding['p_value']:.2g} among "
-        f"{len(finding['placebo_effects'])} placebos, corrected for all patterns tried"
+        f"    {decided}, corrected for all patterns tried"
     )
 
 
@@ -130,6 +137,7 @@ def scan_command(
     ] = False,
     verify: o.VerifyOption = True,
     fdr: o.FdrOption = 0.05,
+    retrain: o.RetrainOption = True,
     detector: o.DetectorOption = "gradient-geometry",
     queries: o.QueriesOption = None,
     query_count: o.QueryCountOption = 32,

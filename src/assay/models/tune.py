@@ -159,14 +159,14 @@ def _save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         raise AssayError(f"{path}: cannot save a checkpoint: {error}") from None
 
 
-def tuned_template(model: str) -> str:
-    """Return the template that tuning noted in a model folder, else ``auto``."""
+def tuned_how(model: str) -> TuneSettings | None:
+    """Return how `tune` made a model folder; None where it did not."""
     marker = Path(model) / DONE
     try:
-        noted = json.loads(marker.read_text(encoding="utf-8"))["settings"]["template"]
+        noted = json.loads(marker.read_text(encoding="utf-8"))["settings"]
+        return TuneSettings(**noted)
     except (OSError, ValueError, KeyError, TypeError):
-        return "auto"
-    return str(noted)
+        return None
 
 
 def _is_finished(marker: Path, key: str) -> bool:

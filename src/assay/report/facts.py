@@ -155,6 +155,8 @@ def command(run: Run) -> str:
     words = ["assay", "scan", config["input"]]
     tuning = config["tuning"]
     words += ["--base-model" if tuning else "--model", config["model"]]
+    if config.get("base_model"):
+        words += ["--base-model", config["base_model"]]
     words += ["--out", str(run.folder)]
     if config["queries"]:
         words += ["--queries", config["queries"]]

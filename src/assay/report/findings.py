@@ -65,6 +65,8 @@ def _card(run: Run, number: int, finding: dict[str, Any]) -> dict[str, Any]:
             name: finding[name]
             for name in ("effect", "effect_interval", "drop", "prefers", "p_value")
         }
+        if "retrained" in finding:
+            card["contradicted"] = finding["retrained"]["contradicted"]
         card["placebos"] = len(finding["placebo_effects"])
         card["placebo_median"] = _plain(median(finding["placebo_effects"]))
         card["plot"] = placebo_plot(

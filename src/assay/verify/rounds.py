@@ -24,6 +24,7 @@ from assay.models.log_probs import Progress
 from assay.verify.causal import LogProbs
 from assay.verify.findings import HYPOTHESES, verified_findings
 from assay.verify.near import near_patterns
+from assay.verify.retraining import Retrain, decide, undecided
 from assay.verify.screen import screen
 
 log = logging.getLogger("assay")
@@ -45,6 +46,7 @@ class Laboratory:
         seed: Seed of draws.
         fdr: Tolerated share of false flags, in expectation.
         bars: Given a label, returns a progress bar.
+        retrain: Tunes a model without some rows, where that can be done.
     """
 
     examples: Sequence[Example]
@@ -54,6 +56,7 @@ class Laboratory:
     seed: int
     fdr: float
     bars: Callable[[str], AbstractContextManager[Progress]]
+    retrain: Retrain | None = None
 
     def test(
         self, candidates: list[dict[str, Any]], keep: Mask, most: int
@@ -92,6 +95,19 @@ class Laboratory:
         write_json(path, found)
         return found
 
+    def decide(self, findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Decide on findings by retraining, or read what that decided earlier."""
+        if not findings or self.retrain is None:
+            return []
+        path = self._file("retrained", [self.fdr, findings])
+        if path.is_file():
+            return _kept(path)
+        found = decide(
+            findings, self.examples, self.retrain, seed=self.seed, fdr=self.fdr
+        )
+        write_json(path, found)
+        return found
+
     def _file(self, kind: str, asked: Any) -> Path:
         text = json.dumps([self.key, self.seed, asked])
         return (
@@ -115,8 +131,8 @@ def experiments(
     """Find by experiment which of the proposers' suspicions hold.
 
     After a trigger is verified its rows are left out and the proposers are asked
-    again, until nothing verifies. Errors are controlled within a round; on clean data
-    there is only one.
+    again, until nothing verifies, not even by retraining where that can be done.
+    Errors are controlled within a round; on clean data there is only one.
 
     Args:
         lab: Where and how to test.
@@ -144,6 +160,13 @@ def experiments(
         findings += [f for f in found if f["pattern"] not in known]
         verified = [f for f in found if f["verified"]]
         if not verified:
+            decided = {
+                f["pattern"]: f
+                for f in lab.decide(undecided(_left(findings, flagged), lab.examples))
+            }
+            findings = [decided.get(f["pattern"], f) for f in findings]
+            verified = [f for f in decided.values() if f["verified"]]
+        if not verified:
             return flagged, findings
         for finding in verified:
             flagged[finding["rows"]] = True
@@ -151,6 +174,11 @@ def experiments(
         proposed = [propose(evidence, ~flagged) for propose in asked]
         left = np.flatnonzero(~flagged).tolist()
         near = [c for f in verified for c in near_patterns(f, lab.examples, left)]
+
+
+def _left(findings: Sequence[dict[str, Any]], flagged: Mask) -> list[dict[str, Any]]:
+    """Findings that are not about rows flagged since."""
+    return [f for f in findings if not any(flagged[i] for i in f["pattern_rows"])]
 
 
 def _unflagged(
