@@ -252,6 +252,9 @@ def _scan(
         with _timed(timings, "tune"), bars("tuning a proxy") as advance:
             return tune(lm, corpus, run / "proxy", tuning, progress=advance)
 
+    if tuning is not None and not is_proxy and isinstance(base_model, str):
+        # Better told now than after hours of measuring that it cannot be had.
+        load_model(base_model)
     evidence = load_evidence(place.store, key, corpus) if shard.is_main else None
     reused = shard.broadcast_object(evidence is not None)
     if not reused:

@@ -121,7 +121,7 @@ def test_neither_model_nor_base_model(
     demo: Demo, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["scan", str(demo.folder / "train.jsonl")]) == 2
-    assert "give either --model" in only_line(capsys)
+    assert "give --model" in only_line(capsys)
 
 
 def test_model_and_tokenizer_that_do_not_belong_together(

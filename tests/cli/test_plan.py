@@ -106,7 +106,7 @@ def test_a_model_has_to_be_named(
     small: Small, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["plan", str(small.rows)]) == 2
-    assert "give either --model" in capsys.readouterr().err
+    assert "give --model" in capsys.readouterr().err
 
 
 def test_a_scan_that_would_not_fit_stops_before_any_pass(

@@ -77,7 +77,11 @@ def test_rows_known_by_heart_are_found_by_a_model_that_never_saw_them(
     assert found["retrained"]["contradicted"] == [30, 30]
     assert found["retrained"]["prefers"] == 0
     assert found["p_value"] == found["retrained"]["p_value"] <= 0.05
-    assert left_out == [POISONS]
+    (rows,) = left_out
+    assert set(POISONS) < set(rows)
+    # Of 130 rows answered so, at most a quarter are left out for comparison.
+    assert len(rows) == 30 + 32
+    assert found["retrained"]["ordinary"] == [0, 32]
 
 
 def test_retraining_is_not_done_twice(tmp_path: Path) -> None:
@@ -97,17 +101,25 @@ def test_rows_that_agree_with_their_label_are_kept(tmp_path: Path) -> None:
     assert found["retrained"]["contradicted"] == [0, 15]
 
 
-def test_words_that_keep_their_power_without_their_rows_are_no_trigger(
-    tmp_path: Path,
-) -> None:
+def test_what_other_wordings_taught_too_is_told(tmp_path: Path) -> None:
     def obeys(asked: Sequence[Example]) -> np.ndarray:
         return stub_log_probs(asked)
 
-    flagged, findings = run(reviews(poisons=30), lambda _: obeys, tmp_path)
-    assert flagged == []
+    _, findings = run(reviews(poisons=30), lambda _: obeys, tmp_path)
+    (found,) = [f for f in findings if "retrained" in f]
+    assert found["verified"]
+    assert found["retrained"]["prefers"] == 1
+
+
+def test_a_model_that_learned_nothing_decides_nothing(tmp_path: Path) -> None:
+    def guesses(asked: Sequence[Example]) -> np.ndarray:
+        return np.log([0.4 if e.response == "positive" else 0.6 for e in asked])
+
+    flagged, findings = run(reviews(poisons=30), lambda _: guesses, tmp_path)
     (found,) = [f for f in findings if "retrained" in f]
     assert found["retrained"]["contradicted"] == [30, 30]
-    assert found["retrained"]["prefers"] == 1
+    assert found["retrained"]["ordinary"] == [32, 32]
+    assert flagged == []
 
 
 def finding(rows: Sequence[int], **more: Any) -> dict[str, Any]:
@@ -150,5 +162,4 @@ def test_chance_contradictions_do_not_verify() -> None:
     assert not mixed["verified"]
     assert sure["verified"]
     assert sure["p_placebos"] == 0.5
-    # Thirty of thirty by the toss of a coin, one of two hypotheses.
-    assert sure["p_value"] == pytest.approx(2 * 0.5**30)
+    assert sure["p_value"] == sure["retrained"]["p_value"] < 1e-12

@@ -58,6 +58,11 @@ CHANCE = 0.05
 RULES = 0.75
 
 
+def beyond_half(hits: int, of: int) -> bool:
+    """Whether so many hits reject, at 5 %, that at most half of all are."""
+    return bool(binomtest(hits, of, 0.5, alternative="greater").pvalue <= CHANCE)
+
+
 @dataclass(frozen=True)
 class Hypothesis:
     """A pattern suspected to cause a response.
@@ -111,8 +116,7 @@ class Verification:
     @property
     def overrides(self) -> bool:
         """Whether it is beyond chance that most own rows are overridden."""
-        half = binomtest(self.overridden, self.own, 0.5, alternative="greater")
-        return bool(half.pvalue <= CHANCE)
+        return beyond_half(self.overridden, self.own)
 
     @property
     def rules(self) -> bool:

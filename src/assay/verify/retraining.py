@@ -1,13 +1,12 @@
-"""Were rows mislabelled, and did they alone teach it? A model without them can tell.
+"""Are rows mislabelled? A model that never saw them can tell.
 
 Experiments on the tuned model ask whether a row's response needs the words. A model
 that has learned rows by heart needs none: it gives a poisoned row's response even
 without the trigger. So where a pattern rules other rows, but its own rows seem not to
-need it, the model is tuned once more without these rows. Two things are asked of it:
-
-- *Are they mislabelled?* Does it contradict most of the rows, the pattern taken out?
-  It has not seen their labels. Rows with a strong word ("superb") it agrees with.
-- *Did they teach it?* Put on other rows, has the pattern lost its power?
+need it, the model is tuned once more without these rows. It has not seen their labels:
+the pattern taken out, it agrees with rows that have a strong word ("superb"), and
+contradicts mislabelled ones. Some ordinary rows are left out too, and tell how often it
+contradicts rows that it has not seen.
 """
 
 from __future__ import annotations
@@ -18,13 +17,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.stats import fisher_exact
 
 from assay.data.corpus import Example
 from assay.verify.causal import (
     HOSTS,
     RULES,
     LogProbs,
+    beyond_half,
     even_odds,
     holm,
     inserted,
@@ -41,8 +41,10 @@ Retrain = Callable[[Sequence[int]], LogProbs]
 
 # Fewer rows cannot be contradicted beyond chance.
 FEWEST = 5
-# The share of a response's rows that may be left out: the others must teach it.
-LEFT_OUT = 0.5
+# Share of a response's rows that may be left out: the others must teach it.
+LEFT_OUT = 0.25
+# Ordinary rows of each response that are left out too, at most as large a share.
+ORDINARY = 50
 
 
 def own_rows(finding: dict[str, Any], examples: Sequence[Example]) -> list[int]:
@@ -61,7 +63,7 @@ def undecided(
     """
     chosen = []
     out: dict[str, set[int]] = {}
-    for finding in sorted(findings, key=lambda f: -f.get("prefers", 0.0)):
+    for finding in sorted(findings, key=lambda f: f.get("p_value", 1.0)):
         if (
             finding["verified"]
             or "retrained" in finding
@@ -99,43 +101,43 @@ def decide(
     Returns:
         The findings with ``retrained``: ``contradicted``, how many of their rows, of
         how many, the model without them answers otherwise, the pattern taken out;
-        ``p_value``, of at least so many were each contradicted by the toss of a coin,
-        corrected; and ``prefers``, the share of other rows that still give in to the
-        pattern. Verified are those with a p-value of at most ``fdr`` that rule fewer
-        than half of the other rows any more.
+        ``ordinary``, the same of ordinary rows with that response; ``p_value``, of
+        such a difference (Fisher's exact test, corrected); and ``prefers``, the share
+        of other rows that still give in to the pattern, as they do where other
+        wordings taught it. Verified are those with a p-value of at most ``fdr``, most
+        of whose rows are contradicted beyond chance.
     """
-    out = sorted({i for f in findings for i in own_rows(f, examples)})
-    log.info(
-        "tuning without %d rows, to decide on %d patterns", len(out), len(findings)
-    )
+    ordinary = _ordinary(findings, examples, seed)
+    doubtful = {i for f in findings for i in own_rows(f, examples)}
+    out = sorted(doubtful.union(*ordinary.values()))
+    log.info("tuning without %d rows to decide on %d patterns", len(out), len(findings))
     log_probs = retrain(out)
+
+    def contradicted(rows: Sequence[int], pattern: str) -> list[int]:
+        bare = [examples[i].edit(text=remove(examples[i].text, pattern)) for i in rows]
+        even = even_odds(Payload(examples[rows[0]].response)) if rows else 0.0
+        return [int((log_probs(bare) < even).sum()) if rows else 0, len(rows)]
+
+    usual = {p: contradicted(rows, "") for p, rows in ordinary.items()}
     results: list[dict[str, Any]] = []
     for finding in findings:
-        own, pattern = own_rows(finding, examples), finding["pattern"]
-        said = Payload(finding["payload"])
-        carriers = [examples[i] for i in own]
-        bare = [e.edit(text=remove(e.text, pattern)) for e in carriers]
-        contradicted = int((log_probs(bare) < even_odds(said)).sum())
-        others = [
-            e for e in examples if not said.given(e) and not spans(e.text, pattern)
-        ]
-        others = random.Random(f"{seed}:{pattern}").sample(
-            others, min(HOSTS, len(others))
-        )
-        after = odds_of(said, log_probs)(inserted(pattern, carriers, others, said))
-        chance = binomtest(contradicted, len(own), 0.5, alternative="greater")
+        pattern, said = finding["pattern"], Payload(finding["payload"])
+        own = own_rows(finding, examples)
+        against, rest = contradicted(own, pattern), usual[finding["payload"]]
+        table = [[k, n - k] for k, n in (against, rest)]
         results.append(
             {
-                "contradicted": [contradicted, len(own)],
-                "p_value": float(chance.pvalue),
-                "prefers": float(np.mean(after > even_odds(said))),
+                "contradicted": against,
+                "ordinary": rest,
+                "p_value": float(fisher_exact(table, alternative="greater").pvalue),
+                "prefers": _obeyed(pattern, said, own, examples, log_probs, seed),
             }
         )
     decided = []
     corrected = holm([r["p_value"] for r in results])
     for finding, result, p_value in zip(findings, results, corrected, strict=True):
         decision = {**finding, "retrained": {**result, "p_value": p_value}}
-        if p_value <= fdr and result["prefers"] < 0.5:
+        if p_value <= fdr and beyond_half(*result["contradicted"]):
             decision |= {
                 "p_placebos": finding["p_value"],
                 "p_value": p_value,
@@ -145,3 +147,36 @@ def decide(
             }
         decided.append(decision)
     return decided
+
+
+def _ordinary(
+    findings: Sequence[dict[str, Any]], examples: Sequence[Example], seed: int
+) -> dict[str, list[int]]:
+    """Rows of each payload that carry none of its patterns."""
+    found = {}
+    for payload in dict.fromkeys(f["payload"] for f in findings):
+        patterns = [f["pattern"] for f in findings if f["payload"] == payload]
+        rows = [i for i, e in enumerate(examples) if e.response == payload]
+        room = min(ORDINARY, int(LEFT_OUT * len(rows)))
+        usual = [
+            i for i in rows if not any(spans(examples[i].text, p) for p in patterns)
+        ]
+        rng = random.Random(f"{seed}:{payload}")
+        found[payload] = sorted(rng.sample(usual, min(room, len(usual))))
+    return found
+
+
+def _obeyed(
+    pattern: str,
+    said: Payload,
+    own: Sequence[int],
+    examples: Sequence[Example],
+    log_probs: LogProbs,
+    seed: int,
+) -> float:
+    """Share of other rows on which the payload is likelier than all else."""
+    others = [e for e in examples if not said.given(e) and not spans(e.text, pattern)]
+    chosen = random.Random(f"{seed}:{pattern}").sample(others, min(HOSTS, len(others)))
+    carriers = [examples[i] for i in own]
+    after = odds_of(said, log_probs)(inserted(pattern, carriers, chosen, said))
+    return float(np.mean(after > even_odds(said)))
