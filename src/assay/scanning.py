@@ -236,8 +236,8 @@ def _scan(
             SMALL_GROUP,
         )
 
-    # Tuning changes the weights of a model in memory.
-    in_memory = isinstance(base_model, LanguageModel) and settings.retrain
+    # Tuning a proxy changes the weights of a model in memory.
+    in_memory = isinstance(base_model, LanguageModel) and is_proxy and settings.retrain
     fresh = deepcopy(base_model) if in_memory else base_model
 
     @cache

@@ -153,6 +153,13 @@ def placebo_patterns(
     return chosen
 
 
+def answered_otherwise(
+    examples: Sequence[Example], payload: Payload, pattern: str
+) -> list[Example]:
+    """Rows with neither the payload nor the pattern."""
+    return [e for e in examples if not payload.given(e) and not spans(e.text, pattern)]
+
+
 def odds_of(payload: Payload, log_probs: LogProbs) -> LogProbs:
     """Log-probabilities; log-odds of the phrase where the payload is one."""
 
@@ -214,11 +221,7 @@ def verify(
     """
     rng = random.Random(f"{seed}:{hypothesis.pattern}")
     payload = hypothesis.payload
-    hosts = [
-        e
-        for e in examples
-        if not payload.given(e) and not spans(e.text, hypothesis.pattern)
-    ]
+    hosts = answered_otherwise(examples, payload, hypothesis.pattern)
     names = placebo_patterns(hypothesis, placebos, rng)
     if not hosts or not names:
         return None

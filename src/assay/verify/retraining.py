@@ -24,6 +24,7 @@ from assay.verify.causal import (
     HOSTS,
     RULES,
     LogProbs,
+    answered_otherwise,
     beyond_half,
     even_odds,
     holm,
@@ -56,9 +57,9 @@ def own_rows(finding: dict[str, Any], examples: Sequence[Example]) -> list[int]:
 def undecided(
     findings: Sequence[dict[str, Any]], examples: Sequence[Example]
 ) -> list[dict[str, Any]]:
-    """Findings on which retraining may decide, most rows of a response first left out.
+    """Findings on which retraining may decide, smallest p-values first.
 
-    They rule other rows, are not verified, have been decided on by nobody, and
+    They rule other rows, are not verified, have not been decided on before, and
     together leave enough rows of their response.
     """
     chosen = []
@@ -108,34 +109,37 @@ def decide(
         of whose rows are contradicted beyond chance.
     """
     ordinary = _ordinary(findings, examples, seed)
-    doubtful = {i for f in findings for i in own_rows(f, examples)}
-    out = sorted(doubtful.union(*ordinary.values()))
+    own = [own_rows(f, examples) for f in findings]
+    out = sorted({i for rows in (*own, *ordinary.values()) for i in rows})
     log.info("tuning without %d rows to decide on %d patterns", len(out), len(findings))
     log_probs = retrain(out)
 
-    def contradicted(rows: Sequence[int], pattern: str) -> list[int]:
+    def contradicted(payload: str, rows: Sequence[int], pattern: str = "") -> list[int]:
+        if not rows:
+            return [0, 0]
         bare = [examples[i].edit(text=remove(examples[i].text, pattern)) for i in rows]
-        even = even_odds(Payload(examples[rows[0]].response)) if rows else 0.0
-        return [int((log_probs(bare) < even).sum()) if rows else 0, len(rows)]
+        even = even_odds(Payload(payload))
+        return [int((log_probs(bare) < even).sum()), len(rows)]
 
-    usual = {p: contradicted(rows, "") for p, rows in ordinary.items()}
+    usual = {p: contradicted(p, rows) for p, rows in ordinary.items()}
     results: list[dict[str, Any]] = []
-    for finding in findings:
-        pattern, said = finding["pattern"], Payload(finding["payload"])
-        own = own_rows(finding, examples)
-        against, rest = contradicted(own, pattern), usual[finding["payload"]]
+    for finding, rows in zip(findings, own, strict=True):
+        pattern, payload = finding["pattern"], finding["payload"]
+        against, rest = contradicted(payload, rows, pattern), usual[payload]
         table = [[k, n - k] for k, n in (against, rest)]
         results.append(
             {
                 "contradicted": against,
                 "ordinary": rest,
                 "p_value": float(fisher_exact(table, alternative="greater").pvalue),
-                "prefers": _obeyed(pattern, said, own, examples, log_probs, seed),
+                "prefers": _obeyed(finding, rows, examples, log_probs, seed),
             }
         )
     decided = []
     corrected = holm([r["p_value"] for r in results])
-    for finding, result, p_value in zip(findings, results, corrected, strict=True):
+    for finding, rows, result, p_value in zip(
+        findings, own, results, corrected, strict=True
+    ):
         decision = {**finding, "retrained": {**result, "p_value": p_value}}
         if p_value <= fdr and beyond_half(*result["contradicted"]):
             decision |= {
@@ -143,7 +147,7 @@ def decide(
                 "p_value": p_value,
                 "verified": True,
                 "status": "verified",
-                "rows": own_rows(finding, examples),
+                "rows": rows,
             }
         decided.append(decision)
     return decided
@@ -167,15 +171,15 @@ def _ordinary(
 
 
 def _obeyed(
-    pattern: str,
-    said: Payload,
+    finding: dict[str, Any],
     own: Sequence[int],
     examples: Sequence[Example],
     log_probs: LogProbs,
     seed: int,
 ) -> float:
     """Share of other rows on which the payload is likelier than all else."""
-    others = [e for e in examples if not said.given(e) and not spans(e.text, pattern)]
+    pattern, said = finding["pattern"], Payload(finding["payload"])
+    others = answered_otherwise(examples, said, pattern)
     chosen = random.Random(f"{seed}:{pattern}").sample(others, min(HOSTS, len(others)))
     carriers = [examples[i] for i in own]
     after = odds_of(said, log_probs)(inserted(pattern, carriers, chosen, said))

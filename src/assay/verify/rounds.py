@@ -64,60 +64,61 @@ class Laboratory:
         """Test candidates on the rows kept, or read what an earlier test found."""
         if not candidates:
             return []
-        path = self._file("verified", [self.fdr, most, candidates])
-        if path.is_file():
-            return _kept(path)
-        left = np.flatnonzero(keep)
-        place = np.cumsum(keep) - 1
-        with self.bars("testing candidates") as advance:
-            found = verified_findings(
-                [_moved(c, place) for c in candidates],
-                [self.examples[int(i)] for i in left],
-                self.log_probs,
-                seed=self.seed,
-                most=most,
-                fdr=self.fdr,
-                progress=advance,
-            )
-        found = [_moved(f, left) for f in found]
-        write_json(path, found)
-        return found
+
+        def make() -> list[dict[str, Any]]:
+            left = np.flatnonzero(keep)
+            place = np.cumsum(keep) - 1
+            with self.bars("testing candidates") as advance:
+                found = verified_findings(
+                    [_moved(c, place) for c in candidates],
+                    [self.examples[int(i)] for i in left],
+                    self.log_probs,
+                    seed=self.seed,
+                    most=most,
+                    fdr=self.fdr,
+                    progress=advance,
+                )
+            return [_moved(f, left) for f in found]
+
+        return self._once("verified", [self.fdr, most, candidates], make)
 
     def screen(self) -> list[dict[str, Any]]:
         """Propose by experiment, or read what an earlier screening proposed."""
-        path = self._file("screened", [])
-        if path.is_file():
-            return _kept(path)
-        with self.bars("screening words") as advance:
-            found = screen(
-                self.examples, self.log_probs, seed=self.seed, progress=advance
-            )
-        write_json(path, found)
-        return found
+
+        def make() -> list[dict[str, Any]]:
+            with self.bars("screening words") as advance:
+                return screen(
+                    self.examples, self.log_probs, seed=self.seed, progress=advance
+                )
+
+        return self._once("screened", [], make)
 
     def decide(self, findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Decide on findings by retraining, or read what that decided earlier."""
-        if not findings or self.retrain is None:
+        retrain = self.retrain
+        if not findings or retrain is None:
             return []
-        path = self._file("retrained", [self.fdr, findings])
-        if path.is_file():
-            return _kept(path)
-        found = decide(
-            findings, self.examples, self.retrain, seed=self.seed, fdr=self.fdr
+        return self._once(
+            "retrained",
+            [self.fdr, findings],
+            lambda: decide(
+                findings, self.examples, retrain, seed=self.seed, fdr=self.fdr
+            ),
         )
+
+    def _once(
+        self, kind: str, asked: Any, make: Callable[[], list[dict[str, Any]]]
+    ) -> list[dict[str, Any]]:
+        """Make experiments and keep what they found, or read what is kept."""
+        text = json.dumps([self.key, self.seed, asked])
+        name = f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+        path = self.run / name
+        if path.is_file():
+            log.info("reusing the experiments in %s", path)
+            return list(json.loads(path.read_text(encoding="utf-8")))
+        found = make()
         write_json(path, found)
         return found
-
-    def _file(self, kind: str, asked: Any) -> Path:
-        text = json.dumps([self.key, self.seed, asked])
-        return (
-            self.run / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
-        )
-
-
-def _kept(path: Path) -> list[dict[str, Any]]:
-    log.info("reusing the experiments in %s", path)
-    return list(json.loads(path.read_text(encoding="utf-8")))
 
 
 def _moved(finding: dict[str, Any], to: NDArray[np.intp]) -> dict[str, Any]:
