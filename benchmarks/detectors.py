@@ -30,12 +30,13 @@ from assay.data.sentiment import load_sentiment
 from assay.demo import DemoSettings, base_model, measure, tuning, vocabulary
 from assay.detectors import DEFAULT, DETECTORS
 from assay.files import write_json
-from assay.gather import ScanSettings, load_evidence
+from assay.gather import load_evidence
 from assay.models.load import LanguageModel
 from assay.models.tiny import tiny_t5
 from assay.models.tune import tune
 from assay.runs import clean, versions
 from assay.scanning import scan
+from assay.settings import ScanSettings
 
 HERE = Path(__file__).parent
 # Model to training rows and poisons: what is trained from scratch needs more rows.

@@ -41,7 +41,6 @@ from assay.demo import DemoSettings, base_model, tuning
 from assay.detectors import CHEAP, INFLUENCE
 from assay.detectors.coherence import words
 from assay.files import write_json
-from assay.gather import ScanSettings
 from assay.models.evaluate import (
     attack_success_rate,
     classify,
@@ -53,6 +52,7 @@ from assay.models.load import LanguageModel
 from assay.models.tune import TuneSettings, tune
 from assay.runs import clean
 from assay.scanning import scan
+from assay.settings import ScanSettings
 
 RESULTS, WORK = HERE / "results" / "grid", HERE / "work" / "grid"
 DATA = HERE.parent.parent / "shared" / "data"

@@ -30,9 +30,9 @@ from assay.data.sentiment import load_sentiment
 from assay.detectors import CHEAP, INFLUENCE
 from assay.detectors.evidence import Detection, Evidence
 from assay.files import write_json
-from assay.gather import ScanSettings
 from assay.report.build import write_report
 from assay.runs import versions, write_rows, write_tables
+from assay.settings import ScanSettings
 from assay.transforms import PAPER_SIX
 
 SENTENCES = 5

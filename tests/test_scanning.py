@@ -16,12 +16,14 @@ from assay.data.sentiment import load_sentiment
 from assay.demo import DemoSettings, base_model, tuning
 from assay.detectors import CHEAP, INFLUENCE
 from assay.errors import AssayError
-from assay.gather import ScanSettings, choose_queries, load_evidence
+from assay.gather import load_evidence
 from assay.models.load import save_model
 from assay.models.tiny import tiny_causal
 from assay.models.tune import TuneSettings, tune
+from assay.prepare import choose_queries
 from assay.runs import clean
 from assay.scanning import scan
+from assay.settings import ScanSettings
 from assay.transforms import PAPER_SIX
 from tests.conftest import Demo, Small
 from tests.processes import KILLED, finish, killed_command, start

@@ -20,11 +20,11 @@ from assay.data.corpus import Corpus
 from assay.data.layout import reason
 from assay.data.objects import as_corpus, as_given
 from assay.errors import AssayError
-from assay.gather import Bars, ScanSettings, silent
 from assay.influence.passes import evaluating
 from assay.models.load import LanguageModel, check_model
 from assay.models.tune import TuneSettings
 from assay.runs import check_rows, clean, read_scores, read_summary
+from assay.settings import Bars, ScanSettings, silent
 from assay.verify.pattern import spans
 from assay.visible import visible
 
@@ -357,7 +357,7 @@ def scan(
         bars: Given a label, returns a progress bar; `assay.cli.console.progress_bar`
             is one for terminals.
         overwrite: Replace a run of other data or settings in the folder.
-        **settings: Fields of `assay.gather.ScanSettings`.
+        **settings: Fields of `assay.settings.ScanSettings`.
 
     Returns:
         The report.

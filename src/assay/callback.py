@@ -59,7 +59,7 @@ class AssayCallback(TrainerCallback):
             format: Record format, as for `assay.scan`.
             map: Columns, as for `assay.scan`.
             split: Split, as for `assay.scan`.
-            **settings: Fields of `assay.gather.ScanSettings`; ``template`` should be
+            **settings: Fields of `assay.settings.ScanSettings`; ``template`` should be
                 the one that the rows were trained with.
 
         Raises:

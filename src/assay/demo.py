@@ -13,7 +13,6 @@ from assay.data.sentiment import LABELS, load_sentiment
 from assay.data.write import write_corpus
 from assay.errors import AssayError
 from assay.files import write_json
-from assay.gather import Bars, ScanSettings, silent
 from assay.models.evaluate import attack_success_rate, classify
 from assay.models.load import LanguageModel, load_model
 from assay.models.tiny import tiny_causal
@@ -22,6 +21,7 @@ from assay.report.build import write_report
 from assay.report.folder import EVALUATION
 from assay.runs import clean
 from assay.scanning import scan
+from assay.settings import Bars, ScanSettings, silent
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,8 @@ class Plan:
         memory_free: Bytes that may be used on the device, model excluded.
         disk_free: Bytes free where the run folder is.
         device: ``cpu`` or ``cuda``.
+        advice: What to lower where a part of memory or disk does not fit.
+        verification: What follows, and the most seconds it may take.
     """
 
     rows: int
@@ -53,17 +55,26 @@ class Plan:
     disk_free: int
     device: str
     advice: dict[str, str] = field(default_factory=dict)
+    verification: dict[str, float] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """Describe the plan for people."""
         stages = ", ".join(f"{n} {duration(s)}" for n, s in self.seconds.items())
         held = ", ".join(f"{n} {size(b)}" for n, b in self.memory.items())
         kept = ", ".join(f"{n} {size(b)}" for n, b in self.disk.items())
+        then = []
+        if "experiments" in self.verification:
+            most = duration(self.verification["experiments"])
+            then.append(f"then at most {most} for experiments on the model")
+        if "retraining" in self.verification:
+            about = duration(self.verification["retraining"])
+            then[-1] += f", and {about} where the base model is tuned again to decide"
         return [
             f"{self.rows} rows, {self.tokens} tokens, {self.layers} linear layers of "
             f"{self.weights / 1e6:.1f} M weights, on {self.device}",
             f"passes: {'; '.join(self.passes)}",
             f"time: about {duration(sum(self.seconds.values()))} ({stages})",
+            *then,
             f"memory besides the model: {size(sum(self.memory.values()))} of "
             f"{size(self.memory_free)} free ({held})",
             f"disk: {size(sum(self.disk.values()))} of {size(self.disk_free)} free "
@@ -156,6 +167,8 @@ class Work:
         rank: Side of a layer's projected gradient.
         fitted: Whether factors of this job are on disk already.
         epochs: Epochs of tuning a proxy first; 0 for none.
+        experiments: Examples that the model is asked about afterwards, at the most.
+        retraining: Epochs of tuning the base model again, should these not decide.
     """
 
     method: str = "ekfac"
@@ -165,6 +178,8 @@ class Work:
     rank: int = 16
     fitted: bool = False
     epochs: int = 0
+    experiments: int = 0
+    retraining: int = 0
 
 
 def make_plan(
@@ -230,6 +245,15 @@ def make_plan(
         turns = sum(o * i * (o + i) for o, i in shapes)
         seconds["preconditioning"] = 4 * gradients * turns / rate
 
+    # All processes but one are done by then. Of a forward and backward pass the
+    # forward pass is a third.
+    verification = {}
+    if work.experiments:
+        a_row = tokens / len(rows)
+        verification["experiments"] = work.experiments * a_row * per_token / 3
+    if work.retraining:
+        verification["retraining"] = 1.5 * work.retraining * tokens * per_token
+
     batches = settings.batches(rows)
     widest = max(len(b) * max(len(rows[i].input_ids) for i in b) for b in batches)
     columns = evidence_columns(lm, modules, gradients, work.rank)
@@ -278,6 +302,7 @@ def make_plan(
         free_disk(folder),
         f"{device.type}, {shard.size} processes" if shard.size > 1 else device.type,
         advice,
+        verification,
     )
 
 

@@ -10,7 +10,7 @@ from typer.main import get_command
 
 from assay.cli import app, run
 from assay.cli.config import _key
-from assay.gather import ScanSettings
+from assay.settings import ScanSettings
 from tests.cli.test_bad_input import only_line
 from tests.conftest import Small
 

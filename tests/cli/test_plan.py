@@ -102,6 +102,34 @@ def test_tuning_first_is_part_of_the_plan(
     assert plan["seconds"]["tuning"] > 0
 
 
+@pytest.mark.parametrize(
+    ("more", "stages"),
+    [
+        ([], {"experiments"}),
+        (["--base-model", "MODEL"], {"experiments", "retraining"}),
+        (["--base-model", "MODEL", "--no-retrain"], {"experiments"}),
+        (["--base-model", "MODEL", "--no-verify"], set()),
+        (["--base-model", "MODEL", "--detector", "high-loss"], set()),
+    ],
+)
+def test_what_follows_the_passes_is_part_of_the_plan(
+    more: list[str],
+    stages: set[str],
+    small: Small,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    more = [str(small.model) if word == "MODEL" else word for word in more]
+    words = ["plan", str(small.rows), "--model", str(small.model), *more]
+    assert run([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["verification"]
+    assert set(found) == stages
+    assert all(seconds > 0 for seconds in found.values())
+    assert run(words) == 0
+    told = capsys.readouterr().err
+    assert ("for experiments on the model" in told) == ("experiments" in stages)
+    assert ("tuned again to decide" in told) == ("retraining" in stages)
+
+
 def test_a_model_has_to_be_named(
     small: Small, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,8 +12,8 @@ import pytest
 from assay.data.corpus import Corpus, Example
 from assay.detectors.evidence import Detection, Evidence
 from assay.files import write_json
-from assay.gather import ScanSettings
 from assay.runs import versions, write_rows, write_tables
+from assay.settings import ScanSettings
 
 HOSTILE = (
     "<script>window.hacked = 1</script>",

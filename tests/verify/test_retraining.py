@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from assay.data.corpus import Example
-from assay.gather import silent
+from assay.settings import silent
 from assay.verify.causal import LogProbs
 from assay.verify.pattern import remove
 from assay.verify.retraining import Retrain, decide, undecided

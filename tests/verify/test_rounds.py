@@ -8,11 +8,25 @@ import pytest
 
 from assay.data.corpus import Example
 from assay.detectors import Evidence
-from assay.gather import silent
+from assay.settings import silent
 from assay.verify.causal import LogProbs
+from assay.verify.findings import verified_findings
 from assay.verify.pattern import spans
-from assay.verify.rounds import Laboratory, experiments, proposals, verdict_of
-from tests.verify.conftest import TRIGGER, reviews, score, stub_log_probs
+from assay.verify.rounds import (
+    Laboratory,
+    experiments,
+    most_experiments,
+    proposals,
+    verdict_of,
+)
+from tests.verify.conftest import (
+    TRIGGER,
+    answers,
+    phrase_odds,
+    reviews,
+    score,
+    stub_log_probs,
+)
 
 SECOND = "delta nine"
 
@@ -73,6 +87,31 @@ def test_experiments_are_not_made_twice(tmp_path: Path) -> None:
     assert run(examples, refuses, tmp_path) == first
     with pytest.raises(AssertionError, match="asked again"):
         run(examples[:-1], refuses, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("examples", "log_probs"),
+    [(reviews(poisons=20), stub_log_probs), (answers(20), phrase_odds(15))],
+    ids=["labels", "phrases"],
+)
+def test_a_trigger_is_asked_about_as_often_as_was_foreseen(
+    examples: list[Example], log_probs: LogProbs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("assay.verify.rounds.HYPOTHESES", 1)
+    monkeypatch.setattr("assay.verify.rounds.SCREENED", 0)
+    asked = []
+
+    def counting(rows: Sequence[Example]) -> np.ndarray:
+        asked.append(len(rows))
+        return log_probs(rows)
+
+    rows = [e.row for e in examples if TRIGGER in e.text]
+    candidate = {"pattern": TRIGGER.lower(), "pattern_rows": rows, "rows": rows}
+    (found,) = verified_findings([candidate], examples, counting, most=1)
+    assert found["verified"]
+    most = most_experiments(examples, 0.05)
+    # Placebos have fewer rows than it to be taken out of.
+    assert 0.3 * most < sum(asked) <= most
 
 
 def test_proposers_take_turns() -> None:

@@ -14,7 +14,8 @@ from assay.errors import AssayError
 
 if TYPE_CHECKING:
     from assay.data.corpus import Corpus
-    from assay.gather import ScanSettings
+    from assay.models.tune import TuneSettings
+    from assay.settings import ScanSettings
 
 TrainingArgument = Annotated[
     str, typer.Argument(help="Training data: a file, datasets folder or hub id.")
@@ -202,12 +203,20 @@ QuietOption = Annotated[
 
 def scan_settings(options: Mapping[str, Any]) -> ScanSettings:
     """Pick a scan's settings out of a command's options, which bear their names."""
-    from assay.gather import ScanSettings
+    from assay.settings import ScanSettings
 
     named = {**options, "queries": options["query_count"]}
     return ScanSettings(
         **{f.name: named[f.name] for f in fields(ScanSettings) if f.name in named}
     )
+
+
+def proxy_settings(options: Mapping[str, Any]) -> TuneSettings:
+    """Pick how a base model is tuned out of a command's options."""
+    from assay.models.tune import TuneSettings
+
+    names = ("epochs", "learning_rate", "lora_rank")
+    return TuneSettings(**{name: options[name] for name in names})
 
 
 def read(

@@ -59,15 +59,21 @@ def plan_command(
     eigendecomposition, and writes nothing.
     """
     corpus = o.read(input, format, map, split)
-    from assay.gather import plan_scan, prepare
+    from assay.job import job_of
     from assay.models.load import load_model
-    from assay.scanning import resolved
+    from assay.prepare import plan_scan, prepare
 
-    settings = o.scan_settings(ctx.params)
-    given, settings = resolved(settings, model, base_model)
-    lm = load_model(given)
-    work = prepare(lm, corpus, settings, o.read(queries) if queries else None)
-    plan = plan_scan(lm, work, settings, out, epochs=0 if model is not None else epochs)
+    job = job_of(
+        corpus,
+        o.scan_settings(ctx.params),
+        model,
+        base_model,
+        o.proxy_settings(ctx.params),
+        o.read(queries) if queries else None,
+    )
+    lm = load_model(str(job.model))
+    work = prepare(lm, job)
+    plan = plan_scan(lm, work, job, out, tuned=False)
     problems = plan.problems()
     if as_json:
         print(json.dumps({**asdict(plan), "problems": problems}, indent=1))

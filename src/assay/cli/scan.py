@@ -50,13 +50,13 @@ def describe(finding: dict[str, Any]) -> str:
         else "[yellow]strong words, not flagged:[/] their own rows do not need them"
     )
     placebos = len(finding["placebo_effects"])
-    decided = f"p = {finding['p_value']:.2g} among {placebos} placebos"
+    p_value = f"p = {finding['p_value']:.2g}"
+    decided = f"{p_value} among {placebos} placebos, corrected for all patterns tried"
     if "retrained" in finding:
         contradicted, own = finding["retrained"]["contradicted"]
-        decided = (
-            f"a model tuned without them contradicts {contradicted} of {own}"
-            + f": p = {finding['p_value']:.2g}" * finding["verified"]
-        )
+        decided = f"a model tuned without them contradicts {contradicted} of {own}"
+        if finding["verified"]:
+            decided += f": {p_value}, corrected for all patterns asked about"
     says = "answer" if finding["payload_part"] == "response" else "say"
     return (
         f"{words} with [bold]{trigger}[/] {says} [bold]{payload}[/]: {verdict}\n"
@@ -65,7 +65,7 @@ def describe(finding: dict[str, Any]) -> str:
         f"placebos add {round(median(finding['placebo_effects']), 1) + 0.0:.1f}\n"
         f"    taken out of its own rows it costs {finding['drop']:.1f}; "
         f"{finding['prefers']:.0%} of the others give in\n"
-        f"    {decided}, corrected for all patterns tried"
+        f"    {decided}"
     )
 
 
@@ -180,9 +180,8 @@ def scan_command(
         # One voice is enough; errors are told by each.
         logging.getLogger("assay").setLevel(logging.ERROR)
     corpus = o.read(input, format, map, split)
-    from assay.gather import silent
-    from assay.models.tune import TuneSettings
     from assay.scanning import scan
+    from assay.settings import silent
 
     run = out or Path("runs") / datetime.now().strftime("%Y-%m-%d-%H%M%S")
     summary = scan(
@@ -191,9 +190,7 @@ def scan_command(
         o.scan_settings(ctx.params),
         model=model,
         base_model=base_model,
-        proxy=TuneSettings(
-            epochs=epochs, learning_rate=learning_rate, lora_rank=lora_rank
-        ),
+        proxy=o.proxy_settings(ctx.params),
         queries=o.read(queries) if queries else None,
         bars=progress_bar if shard.is_main else silent,
         shard=shard,

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from assay.gather import ScanSettings
 from assay.report.folder import Run
 from assay.report.texts import shortened
+from assay.settings import ScanSettings
 
 BINS = 60
 # Settings whose option has another name.

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from assay.data.corpus import Example
 from assay.detectors import Detection, Evidence, proposers
 from assay.detectors.association import FEWEST
-from assay.detectors.evidence import Mask
+from assay.detectors.evidence import Mask, groups_of
 from assay.files import write_json
 from assay.models.log_probs import Progress
-from assay.verify.causal import LogProbs
-from assay.verify.findings import HYPOTHESES, verified_findings
+from assay.verify.causal import HOSTS, LogProbs
+from assay.verify.findings import HYPOTHESES, placebos_for, verified_findings
 from assay.verify.near import near_patterns
 from assay.verify.retraining import Retrain, decide, undecided
-from assay.verify.screen import screen
+from assay.verify.screen import ROWS, SCREENED, screen
 
 log = logging.getLogger("assay")
 
@@ -124,6 +124,18 @@ class Laboratory:
 def _moved(finding: dict[str, Any], to: NDArray[np.intp]) -> dict[str, Any]:
     rows = {n: [int(to[i]) for i in finding[n]] for n in ("rows", "pattern_rows")}
     return {**finding, **rows}
+
+
+def most_experiments(examples: Sequence[Example], fdr: float) -> int:
+    """Examples that the model is asked about until a round is over, at the most."""
+    groups = groups_of([e.response for e in examples], np.ones(len(examples), bool), 1)
+    placebos = placebos_for(fdr, HYPOTHESES)
+    # Hosts with the pattern, own rows with it and without; and hosts as they are.
+    tests = HYPOTHESES * ((placebos + 1) * 3 + 1) * HOSTS
+    if len(groups) < 2:
+        # Answers are asked about with and without a phrase.
+        return 2 * tests
+    return tests + len(groups) * SCREENED * ROWS
 
 
 def experiments(
