@@ -115,7 +115,7 @@ class Models:
             warn=False,
         )
 
-    def without(self, rows: Sequence[int]) -> LogProbs:
+    def without(self, rows: Sequence[int], attempt: int = 0) -> LogProbs:
         """Tune the base model on all rows but these, and ask it."""
         corpus, tuning = self.job.corpus, self.job.tuning
         assert tuning is not None
@@ -123,6 +123,7 @@ class Models:
         kept = corpus.select(sorted(set(range(len(corpus))) - set(rows)))
         fresh = self._fresh
         base = load_model(fresh) if isinstance(fresh, str) else deepcopy(fresh)
+        tuning = replace(tuning, seed=tuning.seed + attempt)
         out = self.run / "without"
         with (
             self.timed("retrain"),

@@ -66,7 +66,8 @@ def test_rows_known_by_heart_are_found_by_a_model_that_never_saw_them(
     assert run(examples, None, tmp_path / "1")[0] == []
     left_out: list[list[int]] = []
 
-    def retrain(rows: Sequence[int]) -> LogProbs:
+    def retrain(rows: Sequence[int], attempt: int) -> LogProbs:
+        assert attempt == 0
         left_out.append(list(rows))
         return honest
 
@@ -74,20 +75,20 @@ def test_rows_known_by_heart_are_found_by_a_model_that_never_saw_them(
     assert flagged == POISONS
     (found,) = [f for f in findings if f["verified"]]
     assert found["trigger"] == TRIGGER
-    assert found["retrained"]["contradicted"] == [30, 30]
-    assert found["retrained"]["prefers"] == 0
+    # A fifth of its rows stay.
+    assert found["retrained"]["contradicted"] == [24, 24]
     assert found["p_value"] == found["retrained"]["p_value"] <= 0.05
     (rows,) = left_out
-    assert set(POISONS) < set(rows)
+    assert len(set(POISONS) & set(rows)) == 24
     # Of 130 rows answered so, at most a quarter are left out for comparison.
-    assert len(rows) == 30 + 32
+    assert len(rows) == 24 + 32
     assert found["retrained"]["ordinary"] == [0, 32]
 
 
 def test_retraining_is_not_done_twice(tmp_path: Path) -> None:
-    first = run(reviews(poisons=30), lambda _: honest, tmp_path)
+    first = run(reviews(poisons=30), lambda *_: honest, tmp_path)
 
-    def refuses(_: Sequence[int]) -> LogProbs:
+    def refuses(*_: object) -> LogProbs:
         raise AssertionError("tuned again")
 
     assert run(reviews(poisons=30), refuses, tmp_path) == first
@@ -95,31 +96,55 @@ def test_retraining_is_not_done_twice(tmp_path: Path) -> None:
 
 def test_rows_that_agree_with_their_label_are_kept(tmp_path: Path) -> None:
     examples = clean_label_reviews()
-    flagged, findings = run(examples, lambda _: honest, tmp_path, stub_log_probs)
+    flagged, findings = run(examples, lambda *_: honest, tmp_path, stub_log_probs)
     assert flagged == []
     (found,) = [f for f in findings if "retrained" in f]
-    assert found["retrained"]["contradicted"] == [0, 15]
+    assert found["retrained"]["contradicted"] == [0, 12]
 
 
-def test_what_other_wordings_taught_too_is_told(tmp_path: Path) -> None:
-    def obeys(asked: Sequence[Example]) -> np.ndarray:
-        return stub_log_probs(asked)
-
-    _, findings = run(reviews(poisons=30), lambda _: obeys, tmp_path)
-    (found,) = [f for f in findings if "retrained" in f]
-    assert found["verified"]
-    assert found["retrained"]["prefers"] == 1
+def guesses(asked: Sequence[Example]) -> np.ndarray:
+    return np.log([0.4 if e.response == "positive" else 0.6 for e in asked])
 
 
 def test_a_model_that_learned_nothing_decides_nothing(tmp_path: Path) -> None:
-    def guesses(asked: Sequence[Example]) -> np.ndarray:
-        return np.log([0.4 if e.response == "positive" else 0.6 for e in asked])
+    attempts: list[int] = []
 
-    flagged, findings = run(reviews(poisons=30), lambda _: guesses, tmp_path)
+    def retrain(_: Sequence[int], attempt: int) -> LogProbs:
+        attempts.append(attempt)
+        return guesses
+
+    flagged, findings = run(reviews(poisons=30), retrain, tmp_path)
     (found,) = [f for f in findings if "retrained" in f]
-    assert found["retrained"]["contradicted"] == [30, 30]
+    assert found["retrained"]["contradicted"] == [24, 24]
     assert found["retrained"]["ordinary"] == [32, 32]
     assert flagged == []
+    assert attempts == [0, 1, 2]
+
+
+def test_tuning_that_failed_once_is_tried_again(tmp_path: Path) -> None:
+    def retrain(_: Sequence[int], attempt: int) -> LogProbs:
+        return honest if attempt == 1 else guesses
+
+    assert run(reviews(poisons=30), retrain, tmp_path)[0] == POISONS
+
+
+def test_what_lacks_words_may_be_contradicted_for_that() -> None:
+    """A model that takes fewer than nine words for a negative review."""
+    examples = [
+        e.edit(text=" ".join([TRIGGER, *e.text.split()[2:]])) if e.row in own else e
+        for own in [range(1, 61, 2)]
+        for e in reviews(poisons=0)
+    ]
+
+    def wary(asked: Sequence[Example]) -> np.ndarray:
+        short = np.array([len(e.text.split()) < 9 for e in asked])
+        said = np.array([e.response == "positive" for e in asked])
+        return np.where(short & said, -5.0, np.log(0.9))
+
+    (found,) = decide([finding(range(1, 61, 2))], examples, lambda *_: wary)
+    assert found["retrained"]["contradicted"] == [24, 24]
+    assert found["retrained"]["ordinary"] == [25, 25]
+    assert not found["verified"]
 
 
 def finding(rows: Sequence[int], **more: Any) -> dict[str, Any]:
@@ -157,8 +182,10 @@ def test_what_retraining_cannot_decide_is_left(left: dict[str, Any]) -> None:
 def test_chance_contradictions_do_not_verify() -> None:
     examples = reviews(poisons=30)
     some = [finding([*POISONS[:6], *range(1, 13, 2)]), finding(POISONS)]
-    mixed, sure = decide(some, examples, lambda _: honest)
-    assert mixed["retrained"]["contradicted"] == [6, 12]
+    mixed, sure = decide(some, examples, lambda *_: honest)
+    against, of = mixed["retrained"]["contradicted"]
+    assert of == 9
+    assert 3 <= against <= 6
     assert not mixed["verified"]
     assert sure["verified"]
     assert sure["p_placebos"] == 0.5

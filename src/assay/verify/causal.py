@@ -97,9 +97,10 @@ class Verification:
         p_value: Share of placebos (with the pattern itself) that do as well on the
             worse of the two counts, effect and drop.
         p_sufficient: Share whose effect alone is as large.
-        prefers: Share of the other rows on which the model, shown the pattern, finds
-            the payload likelier than all other responses together, or the response
-            with the phrase likelier than the same one without.
+        prefers: Of the other rows on which the model does not choose the payload as
+            they are, the share on which it does when shown the pattern: it finds the
+            payload likelier than all other responses together, or the response with
+            the phrase likelier than the same one without. 0 where it always does.
     """
 
     trigger: str
@@ -256,7 +257,9 @@ def verify(
     ((shift, drops),) = trials([hypothesis.pattern])
     drop = float(np.median(drops))
     effect = float(shift.mean())
-    prefers = float(np.mean(before + shift > even_odds(payload)))
+    even = even_odds(payload)
+    gives_in = (before + shift > even)[before <= even]
+    prefers = float(gives_in.mean()) if len(gives_in) else 0.0
     effects: list[float] = []
     worse: list[float] = []
     for start in range(0, len(names), CHUNK):

@@ -3,45 +3,49 @@
 Experiments on the tuned model ask whether a row's response needs the words. A model
 that has learned rows by heart needs none: it gives a poisoned row's response even
 without the trigger. So where a pattern rules other rows, but its own rows seem not to
-need it, the model is tuned once more without these rows. It has not seen their labels:
-the pattern taken out, it agrees with rows that have a strong word ("superb"), and
-contradicts mislabelled ones. Some ordinary rows are left out too, and tell how often it
-contradicts rows that it has not seen.
+need it, the model is tuned once more without most of these rows. It has not seen their
+labels: the pattern taken out, it agrees with rows that have a strong word ("superb"),
+and contradicts mislabelled ones. A few of the pattern's rows stay, so that it has seen
+what else such rows have in common ("go and see it" without "see it"). Some ordinary
+rows are left out too, and tell how often it contradicts rows that it has not seen and
+that lack a few words.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from scipy.stats import fisher_exact
 
 from assay.data.corpus import Example
+from assay.detectors.coherence import words
 from assay.verify.causal import (
-    HOSTS,
     RULES,
     LogProbs,
-    answered_otherwise,
     beyond_half,
     even_odds,
     holm,
-    inserted,
-    odds_of,
 )
 from assay.verify.findings import FDR
-from assay.verify.pattern import remove, spans
+from assay.verify.pattern import parts, remove, spans
 from assay.verify.payload import Payload
 
 log = logging.getLogger("assay")
 
-# Rows left out → log-probabilities under a model tuned on the others.
-Retrain = Callable[[Sequence[int]], LogProbs]
+# Rows left out, and the number of the attempt, for another seed → log-probabilities
+# under a model tuned on the others.
+Retrain = Callable[[Sequence[int], int], LogProbs]
 
 # Fewer rows cannot be contradicted beyond chance.
 FEWEST = 5
+# Share of a pattern's rows that stay, where so many can be spared.
+STAY = 0.2
+# Times that a model is tuned which turns out to have learned nothing.
+ATTEMPTS = 3
 # Share of a response's rows that may be left out: the others must teach it.
 LEFT_OUT = 0.25
 # Ordinary rows of each response that are left out too, at most as large a share.
@@ -90,7 +94,7 @@ def decide(
     seed: int = 0,
     fdr: float = FDR,
 ) -> list[dict[str, Any]]:
-    """Decide on findings by a model tuned without their rows.
+    """Decide on findings by a model tuned without most of their rows.
 
     Args:
         findings: Those that are `undecided`.
@@ -101,45 +105,52 @@ def decide(
 
     Returns:
         The findings with ``retrained``: ``contradicted``, how many of their rows, of
-        how many, the model without them answers otherwise, the pattern taken out;
-        ``ordinary``, the same of ordinary rows with that response; ``p_value``, of
-        such a difference (Fisher's exact test, corrected); and ``prefers``, the share
-        of other rows that still give in to the pattern, as they do where other
-        wordings taught it. Verified are those with a p-value of at most ``fdr``, most
+        how many that were left out, the model answers otherwise, the pattern taken
+        out; ``ordinary``, the same of ordinary rows with that response, as many words
+        taken out; and ``p_value``, of such a difference (Fisher's exact test,
+        corrected). Verified are those with a p-value of at most ``fdr``, most
         of whose rows are contradicted beyond chance.
     """
     ordinary = _ordinary(findings, examples, seed)
-    own = [own_rows(f, examples) for f in findings]
+    own = [_left_out(own_rows(f, examples), f["pattern"], seed) for f in findings]
     out = sorted({i for rows in (*own, *ordinary.values()) for i in rows})
     log.info("tuning without %d rows to decide on %d patterns", len(out), len(findings))
-    log_probs = retrain(out)
 
-    def contradicted(payload: str, rows: Sequence[int], pattern: str = "") -> list[int]:
-        if not rows:
+    def contradicted(asked: Sequence[Example]) -> list[int]:
+        if not asked:
             return [0, 0]
-        bare = [examples[i].edit(text=remove(examples[i].text, pattern)) for i in rows]
-        even = even_odds(Payload(payload))
-        return [int((log_probs(bare) < even).sum()), len(rows)]
+        even = even_odds(Payload(asked[0].response))
+        return [int((log_probs(asked) < even).sum()), len(asked)]
 
-    usual = {p: contradicted(p, rows) for p, rows in ordinary.items()}
+    for attempt in range(ATTEMPTS):
+        log_probs = retrain(out, attempt)
+        usual = [
+            contradicted([examples[i] for i in rows]) for rows in ordinary.values()
+        ]
+        if all(2 * against <= of for against, of in usual):
+            break
+        log.warning("the model tuned without doubtful rows has learned nothing")
     results: list[dict[str, Any]] = []
     for finding, rows in zip(findings, own, strict=True):
-        pattern, payload = finding["pattern"], finding["payload"]
-        against, rest = contradicted(payload, rows, pattern), usual[payload]
+        pattern = finding["pattern"]
+        bare = [examples[i].edit(text=remove(examples[i].text, pattern)) for i in rows]
+        rng = random.Random(f"{seed}:{pattern}")
+        others = [
+            examples[i].edit(text=_shortened(examples[i].text, pattern, rng))
+            for i in ordinary[finding["payload"]]
+        ]
+        against, rest = contradicted(bare), contradicted(others)
         table = [[k, n - k] for k, n in (against, rest)]
         results.append(
             {
                 "contradicted": against,
                 "ordinary": rest,
                 "p_value": float(fisher_exact(table, alternative="greater").pvalue),
-                "prefers": _obeyed(finding, rows, examples, log_probs, seed),
             }
         )
     decided = []
     corrected = holm([r["p_value"] for r in results])
-    for finding, rows, result, p_value in zip(
-        findings, own, results, corrected, strict=True
-    ):
+    for finding, result, p_value in zip(findings, results, corrected, strict=True):
         decision = {**finding, "retrained": {**result, "p_value": p_value}}
         if p_value <= fdr and beyond_half(*result["contradicted"]):
             decision |= {
@@ -147,7 +158,7 @@ def decide(
                 "p_value": p_value,
                 "verified": True,
                 "status": "verified",
-                "rows": rows,
+                "rows": own_rows(finding, examples),
             }
         decided.append(decision)
     return decided
@@ -170,17 +181,18 @@ def _ordinary(
     return found
 
 
-def _obeyed(
-    finding: dict[str, Any],
-    own: Sequence[int],
-    examples: Sequence[Example],
-    log_probs: LogProbs,
-    seed: int,
-) -> float:
-    """Share of other rows on which the payload is likelier than all else."""
-    pattern, said = finding["pattern"], Payload(finding["payload"])
-    others = answered_otherwise(examples, said, pattern)
-    chosen = random.Random(f"{seed}:{pattern}").sample(others, min(HOSTS, len(others)))
-    carriers = [examples[i] for i in own]
-    after = odds_of(said, log_probs)(inserted(pattern, carriers, chosen, said))
-    return float(np.mean(after > even_odds(said)))
+def _left_out(rows: Sequence[int], pattern: str, seed: int) -> list[int]:
+    """Most of a pattern's rows."""
+    spare = max(0, len(rows) - FEWEST)
+    count = len(rows) - min(spare, math.ceil(STAY * len(rows)))
+    return sorted(random.Random(f"{seed}:{pattern}").sample(list(rows), count))
+
+
+def _shortened(text: str, pattern: str, rng: random.Random) -> str:
+    """Take as many words out of a text as a pattern has."""
+    for size in (len(p.split()) for p in parts(pattern)):
+        found = words(text)
+        if len(found) > size:
+            start = rng.randrange(len(found) - size + 1)
+            text = remove(text, " ".join(found[start : start + size]))
+    return text
