@@ -214,14 +214,19 @@ def grid() -> list[str]:
     ]
     if not found:
         return ["Not measured yet.", ""]
-    lines = []
+    commits = ", ".join(dict.fromkeys(r["commit"] for r in found))
+    seeds = ", ".join(map(str, sorted({r["seed"] for r in found})))
+    machines = "; ".join(dict.fromkeys(r["machine"] for r in found))
+    lines = [
+        f"{len(found)} cells, seeds {seeds}; commit {commits}; {machines}.",
+        "",
+    ]
     attacks = [r for r in found if "scan" in r]
     for title, worked in (("Attacks that worked", True), ("Attack failed", False)):
         groups = _grouped([r for r in attacks if r["attack_worked"] is worked])
         if groups:
             lines += [
-                f"**{title}** (attack success {'≥' if worked else '<'} 0.9); means "
-                "over seeds.",
+                f"**{title}**{BARRED if worked else ''}; means over seeds.",
                 "",
                 "| model, data | attack | rate | seeds | attack success | scan F1 | "
                 "trigger named | best other detector (F1) | attack success after | "
@@ -249,6 +254,9 @@ def grid() -> list[str]:
     return lines
 
 
+BARRED = (
+    " (attack success ≥ 0.9, accuracy no more than 2 points below the never poisoned)"
+)
 Key = tuple[str, str, float]
 
 

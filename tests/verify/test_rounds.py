@@ -89,6 +89,18 @@ def test_experiments_are_not_made_twice(tmp_path: Path) -> None:
         run(examples[:-1], refuses, tmp_path)
 
 
+@pytest.mark.parametrize("learned", [True, False])
+def test_a_model_that_has_not_learned_is_told_of(
+    learned: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def positive(rows: Sequence[Example]) -> np.ndarray:
+        return np.log([0.99 if e.response == "positive" else 0.01 for e in rows])
+
+    model = stub_log_probs if learned else positive
+    run(reviews(poisons=0), model, tmp_path)
+    assert ("hardly learned" in caplog.text) != learned
+
+
 @pytest.mark.parametrize(
     ("examples", "log_probs"),
     [(reviews(poisons=20), stub_log_probs), (answers(20), phrase_odds(15))],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from assay.data.corpus import Example
 from assay.detectors import Detection, Evidence, proposers
 from assay.detectors.association import FEWEST
-from assay.detectors.evidence import Mask, groups_of
+from assay.detectors.evidence import Mask, response_groups
 from assay.files import write_json
 from assay.models.log_probs import Progress
 from assay.verify.causal import HOSTS, LogProbs
@@ -32,6 +33,9 @@ log = logging.getLogger("assay")
 # Candidates tested after the first round: what comes then is a second trigger or
 # nothing, and the best few will tell.
 FURTHER = 5
+# Rows on which the model is asked whether it has learned them, and the share it must.
+CHECKED = 100
+LEARNED = 0.75
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,27 @@ class Laboratory:
 
         return self._once("verified", [self.fdr, most, candidates], make)
 
+    def check(self) -> None:
+        """Warn where the model has not learned the labels: it can tell little then."""
+        groups = response_groups([e.response for e in self.examples])
+        if len(groups) < 2:
+            return
+
+        def make() -> list[dict[str, Any]]:
+            count = min(CHECKED, len(self.examples))
+            rows = random.Random(self.seed).sample(list(self.examples), count)
+            likely = self.log_probs(rows) > np.log(0.5)
+            return [{"learned": int(likely.sum()), "of": count}]
+
+        (found,) = self._once("checked", [], make)
+        if found["learned"] < LEARNED * found["of"]:
+            log.warning(
+                "the model gives %d of %d rows the response that they have: it has "
+                "hardly learned these data, and experiments on it say little",
+                found["learned"],
+                found["of"],
+            )
+
     def screen(self) -> list[dict[str, Any]]:
         """Propose by experiment, or read what an earlier screening proposed."""
 
@@ -128,7 +153,7 @@ def _moved(finding: dict[str, Any], to: NDArray[np.intp]) -> dict[str, Any]:
 
 def most_experiments(examples: Sequence[Example], fdr: float) -> int:
     """Examples that the model is asked about until a round is over, at the most."""
-    groups = groups_of([e.response for e in examples], np.ones(len(examples), bool), 1)
+    groups = response_groups([e.response for e in examples])
     placebos = placebos_for(fdr, HYPOTHESES)
     # Hosts with the pattern, own rows with it and without; and hosts as they are.
     tests = HYPOTHESES * ((placebos + 1) * 3 + 1) * HOSTS
@@ -161,6 +186,7 @@ def experiments(
     most = HYPOTHESES
     asked = proposers(evidence).values()
     proposed = proposed or [propose(evidence) for propose in asked]
+    lab.check()
     screened = lab.screen()
     while True:
         known = {f["pattern"] for f in findings}
