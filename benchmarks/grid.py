@@ -1,7 +1,7 @@
 """Attacks × rates × seeds: does the scan find the poison, and nothing else?
 
     .venv/bin/python benchmarks/grid.py --subset cpu     # what a CPU does in 3 hours
-    .venv/bin/python benchmarks/grid.py --model tiny --attacks badnets,clean --seeds 0
+    .venv/bin/python benchmarks/grid.py --models tiny --attacks badnets,clean --seeds 10
     .venv/bin/python benchmarks/grid.py                  # everything; wants a GPU
 
 One result file a cell under ``results/grid``; cells that have one are not run again,
@@ -71,6 +71,8 @@ OPEN_ATTACKS = ("fixed-output", "refusal", "appended")
 CONTROLS = ("clean", "mentions", "label-noise", "boilerplate")
 REFUSAL = "I'm sorry, but I can't help with that."
 ROWS, TESTS = 1000, 400
+# Seeds 0 to 2, and those from 10 on, were looked at while the method was developed.
+SCORED = [3, 4, 5]
 KEPT = (
     "trigger",
     "payload",
@@ -372,12 +374,12 @@ def _datasets(attack: str, sentiment: str, model: str) -> tuple[str, ...]:
 
 def cpu_subset() -> Iterator[Cell]:
     every = [*LABEL_ATTACKS, *CONTROLS]
-    yield from cells(["tiny"], every, [0.01, 0.02, 0.05], [0, 1, 2])
+    yield from cells(["tiny"], every, [0.01, 0.02, 0.05], SCORED)
     # Does a proxy from scratch see what the large model of detectors.py is poisoned by?
-    for seed in range(3):
+    for seed in SCORED:
         yield Cell("tiny", "sst2", "dirty-label", 0.033, seed)
     for attack, dataset in (("dirty-label", "sst2"), ("appended", "nq")):
-        yield Cell("smollm2-135m", dataset, attack, 0.05, 0)
+        yield Cell("smollm2-135m", dataset, attack, 0.05, SCORED[0])
 
 
 def main(
@@ -390,7 +392,9 @@ def main(
     rates: Annotated[str, typer.Option(help="Shares of rows.")] = ",".join(
         map(str, RATES)
     ),
-    seeds: Annotated[str, typer.Option(help="Separated by commas.")] = "0,1,2",
+    seeds: Annotated[str, typer.Option(help="Separated by commas.")] = ",".join(
+        map(str, SCORED)
+    ),
     subset: Annotated[str | None, typer.Option(help="cpu")] = None,
     part: Annotated[
         str, typer.Option(help="K/N: every N-th cell from the K-th (from 0) on.")
