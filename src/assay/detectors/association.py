@@ -20,6 +20,7 @@ from assay.detectors.evidence import (
     Detection,
     Evidence,
     Mask,
+    candidate,
     groups_of,
 )
 
@@ -111,14 +112,13 @@ def association(evidence: Evidence, keep: Mask | None = None) -> Detection:
             if place == 0:
                 flagged[carriers] = True
             findings.append(
-                {
-                    "rows": carriers,
-                    "score": value,
-                    "response": str(evidence.responses[int(group[0])]),
-                    "pattern": " ".join(gram),
-                    "pattern_rows": carriers,
-                    "pattern_p_value": p_value,
-                }
+                candidate(
+                    " ".join(gram),
+                    carriers,
+                    evidence.responses[int(group[0])],
+                    value,
+                    p_value=p_value,
+                )
             )
     findings.sort(key=lambda f: f["pattern_p_value"])
     verdict = "suspicious" if findings else "clean"

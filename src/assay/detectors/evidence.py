@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,6 +80,36 @@ def simple(name: str, scores: Array, flagged: Mask) -> Detection:
     rows = [int(i) for i in np.flatnonzero(flagged)]
     findings = [{"rows": rows, "score": float(scores[flagged].mean())}] if rows else []
     return Detection(name, scores.astype(np.float64), flagged, verdict, findings)
+
+
+def candidate(
+    pattern: str,
+    rows: Iterable[int],
+    response: str,
+    score: float,
+    *,
+    carriers: Iterable[int] | None = None,
+    p_value: float = 1.0,
+) -> dict[str, Any]:
+    """Describe a group of rows and the words they share, for ``Detection.findings``.
+
+    Args:
+        pattern: The words, lower-case.
+        rows: The group.
+        response: What its rows answer.
+        score: How far it stands out, in the detector's own terms.
+        carriers: Rows with the words; the group by default.
+        p_value: Of the words, against the other rows.
+    """
+    found = [int(i) for i in rows]
+    return {
+        "rows": found,
+        "score": float(score),
+        "response": str(response),
+        "pattern": pattern,
+        "pattern_rows": found if carriers is None else [int(i) for i in carriers],
+        "pattern_p_value": p_value,
+    }
 
 
 def response_groups(responses: Sequence[str], most: int = 20) -> list[NDArray[np.intp]]:

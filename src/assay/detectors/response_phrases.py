@@ -15,7 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.detectors.coherence import BUCKETS, bucket, ngrams, shared_patterns, words
-from assay.detectors.evidence import Detection, Evidence, Mask, response_groups
+from assay.detectors.evidence import (
+    Detection,
+    Evidence,
+    Mask,
+    candidate,
+    response_groups,
+)
 
 FEWEST = 3
 PHRASE = 3
@@ -107,14 +113,14 @@ def response_phrases(evidence: Evidence, keep: Mask | None = None) -> Detection:
         if not findings:
             flagged[both] = True
         findings.append(
-            {
-                "rows": both,
-                "score": strength,
-                "response": str(evidence.responses[both[0]]),
-                "pattern": pattern.text,
-                "pattern_rows": carriers,
-                "pattern_p_value": p_value,
-            }
+            candidate(
+                pattern.text,
+                both,
+                evidence.responses[both[0]],
+                strength,
+                carriers=carriers,
+                p_value=p_value,
+            )
         )
     verdict = "suspicious" if findings else "clean"
     return Detection("response-phrases", scores, flagged, verdict, findings)

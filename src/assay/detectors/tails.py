@@ -14,7 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.detectors.coherence import Pattern, shared_patterns
-from assay.detectors.evidence import Array, Detection, Evidence, Mask, groups_of
+from assay.detectors.evidence import (
+    Array,
+    Detection,
+    Evidence,
+    Mask,
+    candidate,
+    groups_of,
+)
 
 SMALLEST_GROUP = 20
 TAIL = 4.0
@@ -85,14 +92,13 @@ def marked_groups(
             continue
         carriers = rows[np.array(pattern.carriers)]
         findings.append(
-            {
-                "rows": [int(i) for i in carriers],
-                "score": float(pattern.inside / len(carriers)),
-                "response": str(evidence.responses[int(rows[0])]),
-                "pattern": pattern.text,
-                "pattern_rows": [int(i) for i in carriers],
-                "pattern_p_value": min(1.0, pattern.p_value * len(groups)),
-            }
+            candidate(
+                pattern.text,
+                carriers,
+                evidence.responses[int(rows[0])],
+                pattern.inside / len(carriers),
+                p_value=min(1.0, pattern.p_value * len(groups)),
+            )
         )
     return sorted(findings, key=lambda f: f["pattern_p_value"])
 
@@ -140,14 +146,14 @@ def detect_tails(
             if place == 0:
                 flagged[chosen] = True
             findings.append(
-                {
-                    "rows": [int(i) for i in chosen],
-                    "score": float(tail.z[tail.rows].mean()),
-                    "response": str(evidence.responses[int(rows[0])]),
-                    "pattern": tail.pattern.text,
-                    "pattern_rows": [int(i) for i in rows[carriers]],
-                    "pattern_p_value": min(1.0, tail.p_value * len(groups)),
-                }
+                candidate(
+                    tail.pattern.text,
+                    chosen,
+                    evidence.responses[int(rows[0])],
+                    tail.z[tail.rows].mean(),
+                    carriers=rows[carriers],
+                    p_value=min(1.0, tail.p_value * len(groups)),
+                )
             )
     findings.sort(key=lambda f: f["pattern_p_value"])
     verdict = "suspicious" if findings else "clean"

@@ -7,6 +7,7 @@ from typing import Any
 
 from assay.data.corpus import Example
 from assay.detectors.coherence import words
+from assay.detectors.evidence import candidate
 from assay.verify.pattern import GAP
 
 FEWEST = 3
@@ -45,14 +46,7 @@ def near_patterns(
     forms = [f for f in forms if len(carriers[f]) >= FEWEST and f != finding["pattern"]]
     forms.sort(key=lambda f: (len(carriers[f]), f))
     return [
-        {
-            "rows": carriers[form],
-            "score": float(finding["score"]),
-            "response": finding["response"],
-            "pattern": form,
-            "pattern_rows": carriers[form],
-            "pattern_p_value": 1.0,
-            "proposer": "near-pattern",
-        }
+        candidate(form, carriers[form], finding["response"], finding["score"])
+        | {"proposer": "near-pattern"}
         for form in forms[:MOST]
     ]

@@ -18,7 +18,7 @@ import numpy as np
 
 from assay.data.corpus import Example
 from assay.detectors.association import enrichments, strongest
-from assay.detectors.evidence import groups_of
+from assay.detectors.evidence import candidate, groups_of
 from assay.models.log_probs import Progress
 from assay.verify.causal import OVERRIDES, LogProbs
 from assay.verify.pattern import grow, remove, spans
@@ -91,14 +91,7 @@ def screen(
     log.info("%d word sequences screened in %d experiments", len(tried), len(asked))
     best = [i for i in np.argsort(-fall, kind="stable").tolist() if fall[i] > OVERRIDES]
     return [
-        {
-            "rows": rows,
-            "score": float(fall[i]),
-            "response": examples[rows[0]].response,
-            "pattern": pattern,
-            "pattern_rows": rows,
-            "pattern_p_value": 1.0,
-        }
+        candidate(pattern, rows, examples[rows[0]].response, fall[i])
         for i in best
         for pattern, rows in [tried[i]]
         # "james bond as" tells nothing that "james bond" does not.
