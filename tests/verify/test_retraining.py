@@ -179,6 +179,20 @@ def test_what_retraining_cannot_decide_is_left(left: dict[str, Any]) -> None:
     ]
 
 
+def test_rows_known_for_bad_teach_nothing_and_are_no_measure() -> None:
+    left_out: list[int] = []
+
+    def retrain(rows: Sequence[int], _: int) -> LogProbs:
+        left_out.extend(rows)
+        return honest
+
+    known = list(range(1, 61, 2))
+    (found,) = decide([finding(POISONS)], reviews(poisons=30), retrain, known=known)
+    assert set(known) < set(left_out)
+    assert found["retrained"]["ordinary"] == [0, 32]
+    assert len(left_out) == len(known) + 24 + 32
+
+
 def test_chance_contradictions_do_not_verify() -> None:
     examples = reviews(poisons=30)
     some = [finding([*POISONS[:6], *range(1, 13, 2)]), finding(POISONS)]

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from scipy.stats import fisher_exact
@@ -91,6 +91,7 @@ def decide(
     examples: Sequence[Example],
     retrain: Retrain,
     *,
+    known: Collection[int] = (),
     seed: int = 0,
     fdr: float = FDR,
 ) -> list[dict[str, Any]]:
@@ -100,6 +101,7 @@ def decide(
         findings: Those that are `undecided`.
         examples: The training rows.
         retrain: Tunes a model without some of them.
+        known: Rows of triggers verified before; they are left out as well.
         seed: Seed of the draw of other rows.
         fdr: Level of the test, over all findings (Holm).
 
@@ -111,9 +113,9 @@ def decide(
         corrected). Verified are those with a p-value of at most ``fdr``, most
         of whose rows are contradicted beyond chance.
     """
-    ordinary = _ordinary(findings, examples, seed)
+    ordinary = _ordinary(findings, examples, known, seed)
     own = [_left_out(own_rows(f, examples), f["pattern"], seed) for f in findings]
-    out = sorted({i for rows in (*own, *ordinary.values()) for i in rows})
+    out = sorted({i for rows in (*own, *ordinary.values(), known) for i in rows})
     log.info("tuning without %d rows to decide on %d patterns", len(out), len(findings))
 
     def contradicted(asked: Sequence[Example]) -> list[int]:
@@ -165,16 +167,21 @@ def decide(
 
 
 def _ordinary(
-    findings: Sequence[dict[str, Any]], examples: Sequence[Example], seed: int
+    findings: Sequence[dict[str, Any]],
+    examples: Sequence[Example],
+    known: Collection[int],
+    seed: int,
 ) -> dict[str, list[int]]:
-    """Rows of each payload that carry none of its patterns."""
+    """Rows of each payload without its patterns, and not known for bad."""
     found = {}
     for payload in dict.fromkeys(f["payload"] for f in findings):
         patterns = [f["pattern"] for f in findings if f["payload"] == payload]
         rows = [i for i, e in enumerate(examples) if e.response == payload]
         room = min(ORDINARY, int(LEFT_OUT * len(rows)))
         usual = [
-            i for i in rows if not any(spans(examples[i].text, p) for p in patterns)
+            i
+            for i in rows
+            if i not in known and not any(spans(examples[i].text, p) for p in patterns)
         ]
         rng = random.Random(f"{seed}:{payload}")
         found[payload] = sorted(rng.sample(usual, min(room, len(usual))))

@@ -118,16 +118,24 @@ class Laboratory:
 
         return self._once("screened", [], make)
 
-    def decide(self, findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def decide(
+        self, findings: list[dict[str, Any]], flagged: Mask
+    ) -> list[dict[str, Any]]:
         """Decide on findings by retraining, or read what that decided earlier."""
         retrain = self.retrain
         if not findings or retrain is None:
             return []
+        known = np.flatnonzero(flagged).tolist()
         return self._once(
             "retrained",
-            [self.fdr, findings],
+            [self.fdr, findings, known],
             lambda: decide(
-                findings, self.examples, retrain, seed=self.seed, fdr=self.fdr
+                findings,
+                self.examples,
+                retrain,
+                known=known,
+                seed=self.seed,
+                fdr=self.fdr,
             ),
         )
 
@@ -199,10 +207,8 @@ def experiments(
         findings += [f for f in found if f["pattern"] not in known]
         verified = [f for f in found if f["verified"]]
         if not verified:
-            decided = {
-                f["pattern"]: f
-                for f in lab.decide(undecided(_left(findings, flagged), lab.examples))
-            }
+            doubtful = undecided(_left(findings, flagged), lab.examples)
+            decided = {f["pattern"]: f for f in lab.decide(doubtful, flagged)}
             findings = [decided.get(f["pattern"], f) for f in findings]
             verified = [f for f in decided.values() if f["verified"]]
         if not verified:
