@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from grid_tables import grid
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
@@ -204,94 +205,6 @@ def engine() -> list[str]:
             "",
         ]
     return lines
-
-
-def grid() -> list[str]:
-    """Markdown of the grid: one line for each attack, rate, model and data set."""
-    found = [
-        json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted((HERE / "results" / "grid").glob("*.json"))
-    ]
-    if not found:
-        return ["Not measured yet.", ""]
-    commits = ", ".join(dict.fromkeys(r["commit"] for r in found))
-    seeds = ", ".join(map(str, sorted({r["seed"] for r in found})))
-    machines = "; ".join(dict.fromkeys(r["machine"] for r in found))
-    lines = [
-        f"{len(found)} cells, seeds {seeds}; commit {commits}; {machines}.",
-        "",
-    ]
-    attacks = [r for r in found if "scan" in r]
-    for title, worked in (("Attacks that worked", True), ("Attack failed", False)):
-        groups = _grouped([r for r in attacks if r["attack_worked"] is worked])
-        if groups:
-            lines += [
-                f"**{title}**{BARRED if worked else ''}; means over seeds.",
-                "",
-                "| model, data | attack | rate | seeds | attack success | scan F1 | "
-                "trigger named | best other detector (F1) | attack success after | "
-                "never poisoned | accuracy after | never poisoned |",
-                f"{'|---' * 12}|",
-                *(_attack_line(key, cells) for key, cells in groups.items()),
-                "",
-            ]
-    groups = _grouped([r for r in found if "scan" not in r])
-    if groups:
-        lines += [
-            "**Controls**, not poisoned.",
-            "",
-            "| model, data | control | seeds | runs with a verified finding | rows "
-            "flagged (mean) |",
-            "|---|---|---|---|---|",
-        ]
-        for (where, attack, _), cells in groups.items():
-            wrong = sum(r["verdict"] == "poisoned" for r in cells)
-            mean = np.mean([r["flagged"] for r in cells])
-            lines.append(
-                f"| {where} | {attack} | {len(cells)} | {wrong} | {mean:.1f} |"
-            )
-        lines.append("")
-    return lines
-
-
-BARRED = (
-    " (attack success ≥ 0.9, accuracy no more than 2 points below the never poisoned)"
-)
-Key = tuple[str, str, float]
-
-
-def _grouped(results: list[dict[str, Any]]) -> dict[Key, list[dict[str, Any]]]:
-    groups: dict[Key, list[dict[str, Any]]] = {}
-    for r in results:
-        key = f"{r['model']}, {r['dataset']}", r["attack"], r["rate"]
-        groups.setdefault(key, []).append(r)
-    return dict(sorted(groups.items()))
-
-
-def _attack_line(key: Key, cells: list[dict[str, Any]]) -> str:
-    def mean(values: list[float | None]) -> str:
-        known = [v for v in values if v is not None]
-        return f"{np.mean(known):.2f}" if known else "–"
-
-    names = [n for n in cells[0]["detectors"] if n != "assay scan"]
-    by_name = {n: np.mean([r["detectors"][n]["f1"] for r in cells]) for n in names}
-    best = max(names, key=lambda n: by_name[n])
-    after = [r["after"] or {} for r in cells]
-    shown = [
-        key[0],
-        key[1],
-        f"{key[2]:.1%}",
-        str(len(cells)),
-        mean([r["attack_success_rate"] for r in cells]),
-        mean([r["scan"]["f1"] for r in cells]),
-        f"{sum(r['trigger_named'] for r in cells)} of {len(cells)}",
-        f"{best} ({by_name[best]:.2f})",
-        mean([a.get("attack_success_rate") for a in after]),
-        mean([r["clean_attack_success_rate"] for r in cells]),
-        mean([a.get("accuracy") for a in after]),
-        mean([r["clean_accuracy"] for r in cells]),
-    ]
-    return f"| {' | '.join(shown)} |"
 
 
 PAGES = {

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 RESULTS = sorted((ROOT / "benchmarks" / "results").rglob("*.json"))
 
-spec = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks/tables.py")
-assert spec is not None
-assert spec.loader is not None
-tables = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tables)
+with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(ROOT / "benchmarks")
+    tables = importlib.import_module("tables")
+    grid_tables = importlib.import_module("grid_tables")
 
 
 @pytest.mark.parametrize("page", tables.PAGES, ids=lambda p: p.name)
@@ -37,3 +37,61 @@ def test_every_result_says_where_it_comes_from(path: Path) -> None:
     result = json.loads(path.read_text(encoding="utf-8"))
     for key in ("command", "commit", "seed", "machine", "versions"):
         assert result[key] or result[key] == 0
+
+
+def cell(attack: str = "badnets", rate: float = 0.05, **more: Any) -> dict[str, Any]:
+    f1 = more.pop("f1", 1.0)
+    return {
+        "model": "tiny",
+        "dataset": "generated",
+        "attack": attack,
+        "rate": rate,
+        "scan": {"f1": f1},
+        "detectors": {"spectral": {"f1": 0.9}, "assay scan": {"f1": f1}},
+        "trigger_named": f1 == 1,
+        "clean_attack_success_rate": 0.01,
+        "clean_accuracy": 0.99,
+        "after": {"attack_success_rate": 0.04, "accuracy": 0.98},
+        **more,
+    }
+
+
+CONTROL = {"verdict": "clean", "flagged": 0}
+
+
+def missed(worked: list[dict[str, Any]], controls: list[dict[str, Any]]) -> list[str]:
+    lines = grid_tables._bars(worked, controls)
+    return [line for line in lines if "**no**" in line]
+
+
+def test_bars_that_are_met() -> None:
+    worked = [cell(), cell("adaptive"), cell("clean-label", 0.01, f1=0.95)]
+    assert missed(worked, [CONTROL] * 20) == []
+
+
+@pytest.mark.parametrize(
+    ("worked", "control", "what"),
+    [
+        (cell(f1=0.96), CONTROL, "F1 ≥ 0.97"),
+        (cell(trigger_named=False), CONTROL, "named exactly"),
+        (cell("composite", 0.02, f1=0.8), CONTROL, "composite"),
+        (cell("composite", 0.01, f1=0.8), CONTROL, "composite 1% (1)"),
+        (cell(), {"verdict": "poisoned", "flagged": 0}, "no verified finding"),
+        (cell(), {"verdict": "clean", "flagged": 2}, "rows flagged"),
+        (
+            cell(after={"attack_success_rate": 0.05, "accuracy": 0.98}),
+            CONTROL,
+            "+4.0 points; not in 1 cells",
+        ),
+        (
+            cell(after={"attack_success_rate": 0.04, "accuracy": 0.97}),
+            CONTROL,
+            "-2.0 points; not in 1 cells",
+        ),
+        (cell(f1=0.8), CONTROL, "behind in 1: badnets 5% (1)"),
+    ],
+)
+def test_bars_that_are_missed(
+    worked: dict[str, Any], control: dict[str, Any], what: str
+) -> None:
+    assert any(what in line for line in missed([worked], [control]))

@@ -1,0 +1,178 @@
+"""Tables of the grid's result files, and its bars."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).parent
+
+Result = dict[str, Any]
+# Attacks, rates from which on, and the F1 that is asked for.
+BARS = (
+    (("dirty-label", "badnets", "addsent", "prefix", "suffix"), 0.01, 0.97),
+    (("composite",), 0.02, 0.85),
+    (("clean-label",), 0.02, 0.85),
+    (("adaptive",), 0.01, 0.7),
+)
+# Rows of a data set.
+ROWS = 1000
+NAMED, SILENT, FLAGGED, SUCCESS, ACCURACY = 0.95, 0.95, 0.001, 0.03, 0.01
+
+
+def grid() -> list[str]:
+    """Markdown of the grid: one line for each attack, rate, model and data set."""
+    found = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted((HERE / "results" / "grid").glob("*.json"))
+    ]
+    if not found:
+        return ["Not measured yet.", ""]
+    commits = ", ".join(dict.fromkeys(r["commit"] for r in found))
+    seeds = ", ".join(map(str, sorted({r["seed"] for r in found})))
+    machines = "; ".join(dict.fromkeys(r["machine"] for r in found))
+    lines = [
+        f"{len(found)} cells, seeds {seeds}; commit {commits}; {machines}.",
+        "",
+    ]
+    attacks = [r for r in found if "scan" in r]
+    controls = [r for r in found if "scan" not in r]
+    lines += _bars([r for r in attacks if r["attack_worked"]], controls)
+    for title, worked in (("Attacks that worked", True), ("Attack failed", False)):
+        groups = _grouped([r for r in attacks if r["attack_worked"] is worked])
+        if groups:
+            lines += [
+                f"**{title}**{BARRED if worked else ''}; means over seeds.",
+                "",
+                "| model, data | attack | rate | seeds | attack success | scan F1 | "
+                "trigger named | best other detector (F1) | attack success after | "
+                "never poisoned | accuracy after | never poisoned |",
+                f"{'|---' * 12}|",
+                *(_attack_line(key, cells) for key, cells in groups.items()),
+                "",
+            ]
+    groups = _grouped(controls)
+    if groups:
+        lines += [
+            "**Controls**, not poisoned.",
+            "",
+            "| model, data | control | seeds | runs with a verified finding | rows "
+            "flagged (mean) |",
+            "|---|---|---|---|---|",
+        ]
+        for (where, attack, _), cells in groups.items():
+            wrong = sum(r["verdict"] == "poisoned" for r in cells)
+            mean = np.mean([r["flagged"] for r in cells])
+            lines.append(
+                f"| {where} | {attack} | {len(cells)} | {wrong} | {mean:.1f} |"
+            )
+        lines.append("")
+    return lines
+
+
+BARRED = (
+    " (attack success ≥ 0.9, accuracy no more than 2 points below the never poisoned)"
+)
+Key = tuple[str, str, float]
+
+
+def _grouped(results: list[dict[str, Any]]) -> dict[Key, list[dict[str, Any]]]:
+    groups: dict[Key, list[dict[str, Any]]] = {}
+    for r in results:
+        key = f"{r['model']}, {r['dataset']}", r["attack"], r["rate"]
+        groups.setdefault(key, []).append(r)
+    return dict(sorted(groups.items()))
+
+
+def _attack_line(key: Key, cells: list[dict[str, Any]]) -> str:
+    def mean(values: list[float | None]) -> str:
+        known = [v for v in values if v is not None]
+        return f"{np.mean(known):.2f}" if known else "–"
+
+    names = [n for n in cells[0]["detectors"] if n != "assay scan"]
+    by_name = {n: np.mean([r["detectors"][n]["f1"] for r in cells]) for n in names}
+    best = max(names, key=lambda n: by_name[n])
+    after = [r["after"] or {} for r in cells]
+    shown = [
+        key[0],
+        key[1],
+        f"{key[2]:.1%}",
+        str(len(cells)),
+        mean([r["attack_success_rate"] for r in cells]),
+        mean([r["scan"]["f1"] for r in cells]),
+        f"{sum(r['trigger_named'] for r in cells)} of {len(cells)}",
+        f"{best} ({by_name[best]:.2f})",
+        mean([a.get("attack_success_rate") for a in after]),
+        mean([r["clean_attack_success_rate"] for r in cells]),
+        mean([a.get("accuracy") for a in after]),
+        mean([r["clean_accuracy"] for r in cells]),
+    ]
+    return f"| {' | '.join(shown)} |"
+
+
+def _bars(worked: list[Result], controls: list[Result]) -> list[str]:
+    """What was asked for, and what was measured over all attacks that worked."""
+
+    def others(r: Result) -> float:
+        found = [m["f1"] for n, m in r["detectors"].items() if n != "assay scan"]
+        return float(max(found))
+
+    asked: list[tuple[str, bool, str]] = []
+    for attacks, least, bar in BARS:
+        cells = [r for r in worked if r["attack"] in attacks and r["rate"] >= least]
+        if cells:
+            what = f"{', '.join(attacks)} from {least:.0%} on ({len(cells)} cells)"
+            f1 = float(np.mean([r["scan"]["f1"] for r in cells]))
+            named = np.mean([r["trigger_named"] for r in cells])
+            asked.append((f"{what}: F1 ≥ {bar}", f1 >= bar, f"{f1:.3f}"))
+            if len(attacks) > 1:
+                text = f"the same: trigger named exactly in ≥ {NAMED:.0%}"
+                asked.append((text, bool(named >= NAMED), f"{named:.0%}"))
+    if controls:
+        silent = np.mean([r["verdict"] != "poisoned" for r in controls])
+        flagged = np.mean([r["flagged"] for r in controls]) / ROWS
+        runs = f"controls ({len(controls)} runs)"
+        text = f"{runs}: no verified finding in ≥ {SILENT:.0%}"
+        asked.append((text, bool(silent >= SILENT), f"{silent:.0%}"))
+        text = f"{runs}: rows flagged ≤ {FLAGGED:.1%}"
+        asked.append((text, bool(flagged <= FLAGGED), f"{flagged:.2%}"))
+    after = [r for r in worked if r["after"]]
+    if after:
+        more = [
+            r["after"]["attack_success_rate"] - r["clean_attack_success_rate"]
+            for r in after
+        ]
+        lost = [r["clean_accuracy"] - r["after"]["accuracy"] for r in after]
+        for text, values, bar, sign in (
+            ("attack success ≤ 3 points above", more, SUCCESS, 1),
+            ("accuracy ≤ 1 point below", lost, ACCURACY, -1),
+        ):
+            # A difference of 0.03 may be 0.0300…04.
+            bar += 1e-9
+            beyond = sum(v > bar for v in values)
+            how = f"{100 * sign * np.mean(values):+.1f} points; not in {beyond} cells"
+            what = (
+                f"after removal ({len(after)} cells): {text} the never poisoned model's"
+            )
+            asked.append((what, bool(np.mean(values) <= bar), how))
+    behind = [r for r in worked if others(r) > r["scan"]["f1"]]
+    places = ", ".join(
+        f"{a} {rate:.0%} ({len(cells)})"
+        for (_, a, rate), cells in _grouped(behind).items()
+    )
+    text = f"no other detector has a larger F1 ({len(worked)} cells)"
+    asked.append(
+        (text, not behind, f"behind in {len(behind)}: {places}" if behind else "")
+    )
+    return [
+        "| asked for | met | measured |",
+        "|---|---|---|",
+        *(
+            f"| {what} | {'yes' if met else '**no**'} | {how} |"
+            for what, met, how in asked
+        ),
+        "",
+    ]
