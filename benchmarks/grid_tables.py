@@ -23,24 +23,39 @@ ROWS = 1000
 NAMED, SILENT, FLAGGED, SUCCESS, ACCURACY = 0.95, 0.95, 0.001, 0.03, 0.01
 
 
-def grid() -> list[str]:
-    """Markdown of the grid: one line for each attack, rate, model and data set."""
-    found = [
+def load() -> list[Result]:
+    """Results of all cells."""
+    return [
         json.loads(path.read_text(encoding="utf-8"))
         for path in sorted((HERE / "results" / "grid").glob("*.json"))
     ]
+
+
+def bars() -> list[str]:
+    """Markdown of what was asked for and what the cells measured."""
+    found = load()
     if not found:
         return ["Not measured yet.", ""]
     commits = ", ".join(dict.fromkeys(r["commit"] for r in found))
     seeds = ", ".join(map(str, sorted({r["seed"] for r in found})))
     machines = "; ".join(dict.fromkeys(r["machine"] for r in found))
-    lines = [
-        f"{len(found)} cells, seeds {seeds}; commit {commits}; {machines}.",
+    models = ", ".join(dict.fromkeys(f"{r['model']} on {r['dataset']}" for r in found))
+    return [
+        f"{models}: {len(found)} cells, seeds {seeds}; commit {commits}; {machines}.",
         "",
+        *_bars(
+            [r for r in found if r.get("attack_worked")],
+            [r for r in found if "scan" not in r],
+        ),
     ]
+
+
+def grid() -> list[str]:
+    """Markdown of the grid: one line for each attack, rate, model and data set."""
+    found = load()
+    lines = bars()
     attacks = [r for r in found if "scan" in r]
     controls = [r for r in found if "scan" not in r]
-    lines += _bars([r for r in attacks if r["attack_worked"]], controls)
     for title, worked in (("Attacks that worked", True), ("Attack failed", False)):
         groups = _grouped([r for r in attacks if r["attack_worked"] is worked])
         if groups:

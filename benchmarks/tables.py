@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from grid_tables import grid
+from grid_tables import bars, grid
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
@@ -208,7 +208,7 @@ def engine() -> list[str]:
 
 
 PAGES = {
-    README: {"results": detectors},
+    README: {"bars": bars, "results": detectors},
     ENGINE: {"lds": retraining, "engine": engine},
     METHOD: {"grid": grid},
 }
