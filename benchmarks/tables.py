@@ -116,6 +116,24 @@ def retraining() -> list[str]:
     return [*lines, ""]
 
 
+def walk() -> list[str]:
+    """Markdown of a first-time walk from a clean clone."""
+    result = read("walk.json")
+    if result is None:
+        return ["Not measured yet.", ""]
+    return [
+        origin(result),
+        "",
+        "| command | exit status | seconds |",
+        "|---|---|---|",
+        *(
+            f"| `{s['command']}` | {s['exit']} | {s['seconds']} |"
+            for s in result["steps"]
+        ),
+        "",
+    ]
+
+
 STAGES = {
     "covariances": "covariances",
     "eigendecompositions": "eigendecompositions",
@@ -208,7 +226,7 @@ def engine() -> list[str]:
 
 
 PAGES = {
-    README: {"bars": bars, "results": detectors},
+    README: {"bars": bars, "results": detectors, "walk": walk},
     ENGINE: {"lds": retraining, "engine": engine},
     METHOD: {"grid": grid},
 }

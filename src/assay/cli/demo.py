@@ -61,7 +61,9 @@ def demo_command(
         sst2 = SST2
     folder = out or Path("demo-run") / ("fast" if fast else "full")
     if not fast:
-        console().print("Two tunings and a scan of SmolLM2-135M: about 35 min, 9 GB.")
+        console().print(
+            "Two tunings and a scan of SmolLM2-135M: about 30 min on 2 cores."
+        )
     settings = DemoSettings(fast=fast, attack=attack, seed=seed)
     result = demo(folder, settings, sst2, progress_bar)
     if as_json:
