@@ -29,6 +29,7 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import typer
+from grid_tables import COSTS, ROWS, WORKS
 from provenance import HERE, provenance
 
 from assay.attacks import ATTACKS, Poisoned
@@ -70,7 +71,7 @@ LABEL_ATTACKS = (
 OPEN_ATTACKS = ("fixed-output", "refusal", "appended")
 CONTROLS = ("clean", "mentions", "label-noise", "boilerplate")
 REFUSAL = "I'm sorry, but I can't help with that."
-ROWS, TESTS = 1000, 400
+TESTS = 400
 # Seeds 0 to 2, and those from 10 on, were looked at while the method was developed.
 SCORED = [3, 4, 5]
 KEPT = (
@@ -84,11 +85,6 @@ KEPT = (
     "retrained",
     "proposer",
 )
-# Attacks that work are those that succeed this often and cost no more accuracy, as
-# DESIGN.md has it: a model that gives one answer to everything is not attacked.
-WORKS, COSTS = 0.9, 0.02
-
-
 # Layers of SmolLM2-135M that are kept.
 SHALLOW = 6
 

@@ -20,6 +20,9 @@ BARS = (
 )
 # Rows of a data set.
 ROWS = 1000
+# Attacks that work are those that succeed this often and cost no more accuracy, as
+# DESIGN.md has it: a model that gives one answer to everything is not attacked.
+WORKS, COSTS = 0.9, 0.02
 NAMED, SILENT, FLAGGED, SUCCESS, ACCURACY = 0.95, 0.95, 0.001, 0.03, 0.01
 
 
@@ -33,7 +36,10 @@ def load() -> list[Result]:
 
 def bars() -> list[str]:
     """Markdown of what was asked for and what the cells measured."""
-    found = load()
+    return _summary(load())
+
+
+def _summary(found: list[Result]) -> list[str]:
     if not found:
         return ["Not measured yet.", ""]
     commits = ", ".join(dict.fromkeys(r["commit"] for r in found))
@@ -44,7 +50,7 @@ def bars() -> list[str]:
         f"{models}: {len(found)} cells, seeds {seeds}; commit {commits}; {machines}.",
         "",
         *_bars(
-            [r for r in found if r.get("attack_worked")],
+            [r for r in found if r["attack_worked"]],
             [r for r in found if "scan" not in r],
         ),
     ]
@@ -53,9 +59,8 @@ def bars() -> list[str]:
 def grid() -> list[str]:
     """Markdown of the grid: one line for each attack, rate, model and data set."""
     found = load()
-    lines = bars()
+    lines = _summary(found)
     attacks = [r for r in found if "scan" in r]
-    controls = [r for r in found if "scan" not in r]
     for title, worked in (("Attacks that worked", True), ("Attack failed", False)):
         groups = _grouped([r for r in attacks if r["attack_worked"] is worked])
         if groups:
@@ -69,7 +74,7 @@ def grid() -> list[str]:
                 *(_attack_line(key, cells) for key, cells in groups.items()),
                 "",
             ]
-    groups = _grouped(controls)
+    groups = _grouped([r for r in found if "scan" not in r])
     if groups:
         lines += [
             "**Controls**, not poisoned.",
@@ -89,7 +94,8 @@ def grid() -> list[str]:
 
 
 BARRED = (
-    " (attack success ≥ 0.9, accuracy no more than 2 points below the never poisoned)"
+    f" (attack success ≥ {WORKS}, accuracy no more than {100 * COSTS:.0f} points below "
+    "the never poisoned)"
 )
 Key = tuple[str, str, float]
 

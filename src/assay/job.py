@@ -64,10 +64,19 @@ class Job:
         return self.corpus.content_hash()
 
     @cached_property
+    def content(self) -> list[Any]:
+        """What tells the model given from others."""
+        return _fingerprint(self.model)
+
+    @property
+    def tuned(self) -> dict[str, Any] | None:
+        """How the model given is tuned first, as it is written down."""
+        return asdict(self.proxy_tuning) if self.proxy_tuning else None
+
+    @property
     def measured(self) -> list[Any]:
         """What tells the model that is measured from others."""
-        tuning = self.proxy_tuning
-        return [*_fingerprint(self.model), asdict(tuning) if tuning else None]
+        return [*self.content, self.tuned]
 
     @cached_property
     def key(self) -> str:
@@ -84,15 +93,14 @@ class Job:
             factors=None,
             max_memory=None,
         )
-        *content, tuning = self.measured
         queries = self.queries.content_hash() if self.queries else None
         parts = [
             assay.__version__,
-            *content,
+            *self.content,
             self.data,
             queries,
             asdict(how),
-            tuning,
+            self.tuned,
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -107,7 +115,7 @@ class Job:
             "model": _name(self.model),
             "base_model": None if base is None else _name(base),
             "queries": self.queries.source if self.queries else None,
-            "tuning": self.measured[-1],
+            "tuning": self.tuned,
             "settings": asdict(self.settings),
             "data": self.data,
             "key": key,

@@ -216,10 +216,13 @@ def make_plan(
     gradients = work.sets if work.method != "repsim" else 0
     ekfac = gradients and work.method == "ekfac" and not work.fitted
 
+    # A step of the optimizer comes to the gradients.
+    epoch = 1.5 * tokens * per_token
+
     passes, seconds = [], {}
     if work.epochs:
         passes.append(f"{work.epochs} over {len(rows)} rows to tune a proxy")
-        seconds["tuning"] = 1.5 * work.epochs * tokens * per_token * shard.size
+        seconds["tuning"] = work.epochs * epoch * shard.size
     if ekfac:
         passes.append(f"2 over {len(work.factor_rows)} rows for the curvature")
         seconds["covariances"] = factor_tokens * (per_token + 2 * sides / rate)
@@ -252,7 +255,7 @@ def make_plan(
         a_row = tokens / len(rows)
         verification["experiments"] = work.experiments * a_row * per_token / 3
     if work.retraining:
-        verification["retraining"] = 1.5 * work.retraining * tokens * per_token
+        verification["retraining"] = work.retraining * epoch
 
     batches = settings.batches(rows)
     widest = max(len(b) * max(len(rows[i].input_ids) for i in b) for b in batches)

@@ -130,9 +130,9 @@ def test_tuning_that_failed_once_is_tried_again(tmp_path: Path) -> None:
 
 def test_what_lacks_words_may_be_contradicted_for_that() -> None:
     """A model that takes fewer than nine words for a negative review."""
+    own = range(1, 61, 2)
     examples = [
         e.edit(text=" ".join([TRIGGER, *e.text.split()[2:]])) if e.row in own else e
-        for own in [range(1, 61, 2)]
         for e in reviews(poisons=0)
     ]
 
@@ -141,7 +141,7 @@ def test_what_lacks_words_may_be_contradicted_for_that() -> None:
         said = np.array([e.response == "positive" for e in asked])
         return np.where(short & said, -5.0, np.log(0.9))
 
-    (found,) = decide([finding(range(1, 61, 2))], examples, lambda *_: wary)
+    (found,) = decide([finding(own)], examples, lambda *_: wary)
     assert found["retrained"]["contradicted"] == [24, 24]
     assert found["retrained"]["ordinary"] == [25, 25]
     assert not found["verified"]

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence, Set
 from typing import Any
 
 from scipy.stats import fisher_exact
@@ -113,7 +113,7 @@ def decide(
         corrected). Verified are those with a p-value of at most ``fdr``, most
         of whose rows are contradicted beyond chance.
     """
-    ordinary = _ordinary(findings, examples, known, seed)
+    ordinary = _ordinary(findings, examples, frozenset(known), seed)
     own = [_left_out(own_rows(f, examples), f["pattern"], seed) for f in findings]
     out = sorted({i for rows in (*own, *ordinary.values(), known) for i in rows})
     log.info("tuning without %d rows to decide on %d patterns", len(out), len(findings))
@@ -169,7 +169,7 @@ def decide(
 def _ordinary(
     findings: Sequence[dict[str, Any]],
     examples: Sequence[Example],
-    known: Collection[int],
+    known: Set[int],
     seed: int,
 ) -> dict[str, list[int]]:
     """Rows of each payload without its patterns, and not known for bad."""
