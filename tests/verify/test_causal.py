@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -9,10 +10,13 @@ from hypothesis import strategies as st
 
 from assay.data.corpus import Example
 from assay.verify.causal import (
+    HOSTS,
     Hypothesis,
     LogProbs,
     holm,
+    hosts_for,
     placebo_patterns,
+    remembering,
     verify,
 )
 from assay.verify.findings import _pool
@@ -114,6 +118,82 @@ def test_the_experiment_is_reproducible(log_probs: LogProbs) -> None:
     one = verify(hypothesis, examples, log_probs, placebos=20, seed=1)
     assert one == verify(hypothesis, examples, log_probs, placebos=20, seed=1)
     assert one != verify(hypothesis, examples, log_probs, placebos=20, seed=2)
+
+
+def counted(log_probs: LogProbs) -> tuple[LogProbs, list[int]]:
+    asked: list[int] = []
+
+    def counting(rows: Sequence[Example]) -> np.ndarray:
+        asked.append(len(rows))
+        return log_probs(rows)
+
+    return counting, asked
+
+
+def test_most_placebos_are_not_asked_what_cannot_matter(log_probs: LogProbs) -> None:
+    examples = reviews()
+    counting, asked = counted(log_probs)
+    verify(hypothesis_for("zeta omega", examples), examples, counting, placebos=99)
+    # Hosts with each placebo, and what is asked about the trigger itself.
+    assert sum(asked) == HOSTS * 100 + HOSTS + 2 * 12
+
+
+def test_a_second_pattern_of_a_payload_shares_the_placebos_of_the_first(
+    log_probs: LogProbs,
+) -> None:
+    examples = [
+        e.edit(text=e.text.replace(TRIGGER, "Alpha Beta")) if e.row < 12 else e
+        for e in reviews()
+    ]
+
+    def obeys_both(rows: Sequence[Example]) -> np.ndarray:
+        return log_probs(
+            [e.edit(text=e.text.replace("Alpha Beta", TRIGGER)) for e in rows]
+        )
+
+    counting, asked = counted(obeys_both)
+    shared = remembering(counting)
+    alone = []
+    for pattern in ("zeta omega", "alpha beta"):
+        hypothesis = hypothesis_for(pattern, examples)
+        found = verify(hypothesis, examples, shared, placebos=99)
+        assert found is not None
+        # Each is a placebo of the other.
+        assert found.p_value <= 0.02
+        together = sum(asked)
+        assert found == verify(hypothesis, examples, counting, placebos=99)
+        alone.append(sum(asked) - together)
+        asked[:] = [together]
+    assert together < 0.6 * sum(alone)
+
+
+def test_what_was_asked_is_remembered() -> None:
+    asked: list[list[str]] = []
+
+    def lengths(rows: Sequence[Example]) -> np.ndarray:
+        asked.append([e.text for e in rows])
+        return np.array([float(len(e.text) + len(e.response)) for e in rows])
+
+    one = Example("1", 0, "", "a", "yes")
+    other = one.edit(text="ab")
+    shared = remembering(lengths)
+    assert shared([one, other, one]).tolist() == [4, 5, 4]
+    assert shared([other, one.edit(response="no")]).tolist() == [5, 3]
+    assert asked == [["a", "ab"], ["a"]]
+    assert len(shared([])) == 0
+
+
+def test_hosts_are_shared_but_for_those_with_the_pattern() -> None:
+    examples = reviews()
+    usual = hosts_for(examples, POSITIVE, "nothing", 0)
+    assert len(usual) == HOSTS
+    assert all(e.response == "negative" for e in usual)
+    word = usual[3].text.split()[0]
+    others = hosts_for(examples, POSITIVE, word, 0)
+    assert not any(spans(e.text, word) for e in others)
+    assert [a is b for a, b in zip(usual, others, strict=True)] == [
+        not spans(e.text, word) for e in usual
+    ]
 
 
 def test_p_values_hold_when_nothing_is_a_trigger() -> None:

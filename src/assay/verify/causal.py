@@ -95,7 +95,8 @@ class Verification:
         own: Own rows tried.
         placebo_effects: The same change under each placebo tried.
         p_value: Share of placebos (with the pattern itself) that do as well on the
-            worse of the two counts, effect and drop.
+            worse of the two counts, effect and drop; of those tried until it cannot
+            stand out.
         p_sufficient: Share whose effect alone is as large.
         prefers: Of the other rows on which the model does not choose the payload as
             they are, the share on which it does when shown the pattern: it finds the
@@ -154,11 +155,36 @@ def placebo_patterns(
     return chosen
 
 
-def answered_otherwise(
-    examples: Sequence[Example], payload: Payload, pattern: str
+def hosts_for(
+    examples: Sequence[Example], payload: Payload, pattern: str, seed: int
 ) -> list[Example]:
-    """Rows with neither the payload nor the pattern."""
-    return [e for e in examples if not payload.given(e) and not spans(e.text, pattern)]
+    """Draw rows with neither the payload nor the pattern.
+
+    They are the same for every pattern of a payload, but that each row with the pattern
+    gives its place to another.
+    """
+    rows = [e for e in examples if not payload.given(e)]
+    random.Random(f"{seed}:{payload.text}").shuffle(rows)
+    others = (e for e in rows[HOSTS:] if not spans(e.text, pattern))
+    drawn = [next(others, None) if spans(e.text, pattern) else e for e in rows[:HOSTS]]
+    return [e for e in drawn if e is not None]
+
+
+def remembering(log_probs: LogProbs) -> LogProbs:
+    """Ask about each edit of a row once, of rows of one data set."""
+    known: dict[tuple[str, str, str], float] = {}
+
+    def key(example: Example) -> tuple[str, str, str]:
+        return example.id, example.text, example.response
+
+    def asked(examples: Sequence[Example]) -> NDArray[np.float64]:
+        new = {key(e): e for e in examples if key(e) not in known}
+        if new:
+            values = log_probs(list(new.values())).tolist()
+            known.update(zip(new, values, strict=True))
+        return np.array([known[key(e)] for e in examples])
+
+    return asked
 
 
 def odds_of(payload: Payload, log_probs: LogProbs) -> LogProbs:
@@ -206,7 +232,9 @@ def verify(
     """Test a hypothesis by experiment.
 
     Placebos are tried until so many match the pattern that it cannot stand out
-    (Besag and Clifford 1991), or until there are no more.
+    (Besag and Clifford 1991), or until there are no more. What is asked about depends
+    on the payload as far as it can, so that `remembering` spares most questions about
+    a second pattern of it.
 
     Args:
         hypothesis: Pattern and payload.
@@ -220,59 +248,70 @@ def verify(
         The outcome; None when it cannot be tested: no row answers otherwise, or
         there is no placebo.
     """
-    rng = random.Random(f"{seed}:{hypothesis.pattern}")
     payload = hypothesis.payload
-    hosts = answered_otherwise(examples, payload, hypothesis.pattern)
-    names = placebo_patterns(hypothesis, placebos, rng)
+    # The same draws for all patterns of a payload: outcomes can be remembered.
+    hosts = hosts_for(examples, payload, hypothesis.pattern, seed)
+    names = placebo_patterns(
+        hypothesis, placebos, random.Random(f"{seed}:{payload.text}")
+    )
     if not hosts or not names:
         return None
-    hosts = rng.sample(hosts, min(HOSTS, len(hosts)))
-
     odds = odds_of(payload, log_probs)
     before = odds([payload.forced(e) for e in hosts])
 
-    def trials(
-        patterns: Sequence[str],
-    ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        """Shift on every host and drop of every own row, of each pattern."""
+    def own_rows(pattern: str) -> list[Example]:
+        own = pattern == hypothesis.pattern
+        rows = hypothesis.carriers if own else hypothesis.pool[pattern]
+        rng = random.Random(f"{seed}:{pattern}")
+        return [examples[i] for i in rng.sample(rows, min(HOSTS, len(rows)))]
+
+    def shifts(patterns: Sequence[str]) -> NDArray[np.float64]:
+        """Change on every host under each pattern, ``(P, H)``."""
+        asked: list[Example] = []
+        for pattern in patterns:
+            asked += inserted(pattern, own_rows(pattern), hosts, payload)
+        return odds(asked).reshape(len(patterns), len(hosts)) - before
+
+    def losses(patterns: Sequence[str]) -> list[NDArray[np.float64]]:
+        """Drop of every own row of each pattern."""
         asked: list[Example] = []
         sizes = []
         for pattern in patterns:
-            own = pattern == hypothesis.pattern
-            rows = hypothesis.carriers if own else hypothesis.pool[pattern]
-            chosen = [examples[i] for i in rng.sample(rows, min(HOSTS, len(rows)))]
-            asked += inserted(pattern, chosen, hosts, payload)
-            asked += chosen
-            asked += [e.edit(text=remove(e.text, pattern)) for e in chosen]
-            sizes.append(len(chosen))
-        values = odds(asked)
-        found = []
-        for size in sizes:
-            shift, kept, without, values = np.split(
-                values, np.cumsum([len(hosts), size, size])
-            )
-            found.append((shift - before, kept - without))
-        return found
+            rows = own_rows(pattern)
+            asked += rows
+            asked += [e.edit(text=remove(e.text, pattern)) for e in rows]
+            sizes += [len(rows)] * 2
+        values = np.split(odds(asked), np.cumsum(sizes)[:-1])
+        return [k - w for k, w in zip(values[::2], values[1::2], strict=True)]
 
-    ((shift, drops),) = trials([hypothesis.pattern])
+    (shift,), (drops,) = shifts([hypothesis.pattern]), losses([hypothesis.pattern])
     drop = float(np.median(drops))
     effect = float(shift.mean())
     even = even_odds(payload)
     gives_in = (before + shift > even)[before <= even]
     prefers = float(gives_in.mean()) if len(gives_in) else 0.0
     effects: list[float] = []
-    worse: list[float] = []
+    matched = against = as_strong = 0
     for start in range(0, len(names), CHUNK):
-        for other_shift, other_drops in trials(names[start : start + CHUNK]):
-            effects.append(float(other_shift.mean()))
-            worse.append(min(effects[-1], float(np.median(other_drops))))
+        chosen = names[start : start + CHUNK]
+        means = shifts(chosen).mean(1)
+        effects += means.tolist()
+        as_strong = sum(e >= effect for e in effects)
+        if matched < ENOUGH:
+            # A placebo is only as good as the worse of its two answers: most need
+            # not be asked the second question.
+            able = [
+                n for n, m in zip(chosen, means, strict=True) if m >= min(effect, drop)
+            ]
+            if able:
+                matched += sum(
+                    float(np.median(d)) >= min(effect, drop) for d in losses(able)
+                )
+            against = len(effects)
         if progress is not None:
             progress(len(effects), len(names))
-        matched = sum(w >= min(effect, drop) for w in worse)
-        as_strong = sum(e >= effect for e in effects)
         if min(matched, as_strong) >= ENOUGH:
             break
-    tried = len(effects) + 1
     spread = student.ppf(0.975, max(len(shift) - 1, 1)) * shift.std(ddof=1)
     half = float(spread / np.sqrt(len(shift))) if len(shift) > 1 else float("inf")
     return Verification(
@@ -283,8 +322,8 @@ def verify(
         int((drops > OVERRIDES).sum()),
         len(drops),
         tuple(effects),
-        (1 + matched) / tried,
-        (1 + as_strong) / tried,
+        (1 + matched) / (1 + against),
+        (1 + as_strong) / (1 + len(effects)),
         prefers,
     )
 

@@ -18,6 +18,7 @@ from assay.verify.causal import (
     LogProbs,
     Verification,
     holm,
+    remembering,
     verify,
 )
 from assay.verify.pattern import GAP, grow, narrow, parts, spans
@@ -145,6 +146,8 @@ def verified_findings(
         payload; others in its ``pattern_rows`` answer otherwise and are kept.
     """
     placebos = placebos_for(fdr, most)
+    # Patterns of one payload share rows and placebos.
+    log_probs = remembering(log_probs)
     asked: list[tuple[dict[str, Any], Hypothesis | None]] = []
     pools: dict[Any, dict[str, tuple[int, ...]]] = {}
     for candidate in candidates:
