@@ -137,12 +137,14 @@ def placebo_patterns(
     """
     words = set(hypothesis.pattern.split()) - {GAP}
     own = set(hypothesis.carriers)
+    # Shuffled before any is left out: another pattern breaks ties as this one does.
+    pool = list(hypothesis.pool.items())
+    rng.shuffle(pool)
     usable = [
         (gram, rows)
-        for gram, rows in hypothesis.pool.items()
+        for gram, rows in pool
         if not words & set(gram.split()) and 2 * len(own & set(rows)) <= len(rows)
     ]
-    rng.shuffle(usable)
     size = len(hypothesis.pattern.split())
     usable.sort(
         key=lambda u: (
