@@ -40,9 +40,9 @@ log = logging.getLogger("assay")
 # under a model tuned on the others.
 Retrain = Callable[[Sequence[int], int], LogProbs]
 
-# Fewer rows cannot be contradicted beyond chance.
+# Fewer rows that are left out cannot be contradicted beyond chance.
 FEWEST = 5
-# Share of a pattern's rows that stay, where so many can be spared.
+# Share of a pattern's rows that stay.
 STAY = 0.2
 # Times that a model is tuned which turns out to have learned nothing.
 ATTEMPTS = 3
@@ -80,7 +80,7 @@ def undecided(
         payload = finding["payload"]
         left_out = out.get(payload, set()) | set(rows)
         room = LEFT_OUT * sum(e.response == payload for e in examples)
-        if len(rows) >= FEWEST and len(left_out) <= room:
+        if _spared(rows) >= FEWEST and len(left_out) <= room:
             out[payload] = left_out
             chosen.append(finding)
     return chosen
@@ -188,11 +188,14 @@ def _ordinary(
     return found
 
 
+def _spared(rows: Sequence[int]) -> int:
+    """How many of a pattern's rows are left out."""
+    return len(rows) - math.ceil(STAY * len(rows))
+
+
 def _left_out(rows: Sequence[int], pattern: str, seed: int) -> list[int]:
     """Most of a pattern's rows."""
-    spare = max(0, len(rows) - FEWEST)
-    count = len(rows) - min(spare, math.ceil(STAY * len(rows)))
-    return sorted(random.Random(f"{seed}:{pattern}").sample(list(rows), count))
+    return sorted(random.Random(f"{seed}:{pattern}").sample(rows, _spared(rows)))
 
 
 def _shortened(text: str, pattern: str, rng: random.Random) -> str:
