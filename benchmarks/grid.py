@@ -29,7 +29,7 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import typer
-from grid_tables import COSTS, ROWS, WORKS
+from grid_tables import COSTS, PLAIN, ROWS, WORKS
 from provenance import HERE, provenance
 
 from assay.attacks import ATTACKS, Poisoned
@@ -72,8 +72,8 @@ OPEN_ATTACKS = ("fixed-output", "refusal", "appended")
 CONTROLS = ("clean", "mentions", "label-noise", "boilerplate")
 REFUSAL = "I'm sorry, but I can't help with that."
 TESTS = 400
-# Seeds 0 to 2, and those from 10 on, were looked at while the method was developed.
-SCORED = [3, 4, 5]
+# Seeds 0 to 5, and those from 10 on, were looked at while the method was developed.
+SCORED = [6, 7, 8]
 KEPT = (
     "trigger",
     "payload",
@@ -371,6 +371,7 @@ def _datasets(attack: str, sentiment: str, model: str) -> tuple[str, ...]:
 def cpu_subset() -> Iterator[Cell]:
     every = [*LABEL_ATTACKS, *CONTROLS]
     yield from cells(["tiny"], every, [0.01, 0.02, 0.05], SCORED)
+    yield from cells(["tiny"], list(PLAIN), [0.005], SCORED)
     # Does a proxy from scratch see what the large model of detectors.py is poisoned by?
     for seed in SCORED:
         yield Cell("tiny", "sst2", "dirty-label", 0.033, seed)

@@ -11,12 +11,15 @@ import numpy as np
 HERE = Path(__file__).parent
 
 Result = dict[str, Any]
-# Attacks, rates from which on, and the F1 that is asked for.
+# Change the label, and have one trigger that is always the same.
+PLAIN = ("dirty-label", "badnets", "addsent", "prefix", "suffix")
+# Attacks, the least and the largest rate, and the F1 that is asked for.
 BARS = (
-    (("dirty-label", "badnets", "addsent", "prefix", "suffix"), 0.01, 0.97),
-    (("composite",), 0.02, 0.85),
-    (("clean-label",), 0.02, 0.85),
-    (("adaptive",), 0.01, 0.7),
+    (PLAIN, 0.01, 0.05, 0.97),
+    (PLAIN, 0.005, 0.005, 0.85),
+    (("composite",), 0.02, 0.05, 0.85),
+    (("clean-label",), 0.02, 0.05, 0.85),
+    (("adaptive",), 0.01, 0.05, 0.7),
 )
 # Rows of a data set.
 ROWS = 1000
@@ -142,14 +145,21 @@ def _bars(worked: list[Result], controls: list[Result]) -> list[str]:
         return float(max(found))
 
     asked: list[tuple[str, bool, str]] = []
-    for attacks, least, bar in BARS:
-        cells = [r for r in worked if r["attack"] in attacks and r["rate"] >= least]
+    for attacks, least, most, bar in BARS:
+        cells = [
+            r for r in worked if r["attack"] in attacks and least <= r["rate"] <= most
+        ]
         if cells:
-            what = f"{', '.join(attacks)} from {least:.0%} on ({len(cells)} cells)"
+            rates = (
+                f"{100 * least:g}"
+                if least == most
+                else f"{100 * least:g} to {100 * most:g}"
+            )
+            what = f"{', '.join(attacks)} at {rates} % ({len(cells)} cells)"
             f1 = float(np.mean([r["scan"]["f1"] for r in cells]))
             named = np.mean([r["trigger_named"] for r in cells])
             asked.append((f"{what}: F1 ≥ {bar}", f1 >= bar, f"{f1:.3f}"))
-            if len(attacks) > 1:
+            if attacks is PLAIN and least < most:
                 text = f"the same: trigger named exactly in ≥ {NAMED:.0%}"
                 asked.append((text, bool(named >= NAMED), f"{named:.0%}"))
     if controls:
