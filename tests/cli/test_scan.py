@@ -58,12 +58,13 @@ def test_the_summary_fits_a_screen(
     text = " ".join(lines)
     for part in (
         "33 rows with James Bond answer positive: verified trigger",
-        "put on other rows it adds 6.",
         "taken out of its own rows it costs",
         "p = 0.0",
         "run folder: ",
     ):
         assert part in text, part
+    (added,) = re.findall(r"other rows it adds (\d+\.\d) nats", text)[:1]
+    assert float(added) > 5
 
 
 def test_a_pipe_gets_neither_colour_nor_control_codes(
@@ -126,13 +127,16 @@ def test_a_finding_is_told_in_short_and_safe_lines() -> None:
         "drop": 2.0,
         "prefers": 0.5,
         "p_value": 0.04,
+        "p_sufficient": 0.02,
     }
     lines = describe(finding).split("\n")
     assert len(lines) == 4
+    assert lines[3].strip().startswith("p = 0.04 among 249 placebos")
     assert "\x1b" not in lines[0]
     assert r"\[red]" in lines[0]
     assert "x" * 41 not in lines[0]
     weak = describe({**finding, "verified": False})
     assert "strong words, not flagged" in weak
+    assert "p = 0.02 for that among 249 placebos" in weak
     found = describe({"rows": [1], "pattern": "[b]zz"})
     assert r"1 rows sharing [bold]\[b]zz[/], not testable" in found

@@ -63,8 +63,10 @@ def _card(run: Run, number: int, finding: dict[str, Any]) -> dict[str, Any]:
     if "effect" in finding:
         card |= {
             name: finding[name]
-            for name in ("effect", "effect_interval", "drop", "prefers", "p_value")
+            for name in ("effect", "effect_interval", "drop", "prefers")
         }
+        # What is only sufficient stands out by its effect on other rows alone.
+        card["p_value"] = finding["p_value" if finding["verified"] else "p_sufficient"]
         if "retrained" in finding:
             card["contradicted"] = finding["retrained"]["contradicted"]
         card["placebos"] = len(finding["placebo_effects"])
