@@ -42,7 +42,7 @@ from assay.runs import (
 )
 from assay.settings import Bars, ScanSettings, silent
 from assay.survival import survival
-from assay.verify.causal import LogProbs
+from assay.verify.odds import LogProbs
 from assay.verify.rounds import Laboratory, experiments, verdict_of
 
 log = logging.getLogger("assay")

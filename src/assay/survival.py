@@ -14,7 +14,7 @@ from assay.errors import AssayError
 from assay.files import replacing
 from assay.models.log_probs import Progress
 from assay.transforms import TRANSFORMS
-from assay.verify.causal import LogProbs
+from assay.verify.odds import LogProbs
 
 log = logging.getLogger("assay")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from assay.data.corpus import Example
-from assay.verify.causal import LogProbs
+from assay.verify.odds import LogProbs
 from assay.verify.pattern import insert
 
 GOOD = [f"good{i}" for i in range(30)]

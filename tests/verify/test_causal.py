@@ -12,14 +12,13 @@ from assay.data.corpus import Example
 from assay.verify.causal import (
     HOSTS,
     Hypothesis,
-    LogProbs,
     holm,
     hosts_for,
     placebo_patterns,
-    remembering,
     verify,
 )
 from assay.verify.findings import _pool
+from assay.verify.odds import LogProbs, remembering
 from assay.verify.pattern import spans
 from assay.verify.payload import Payload
 from tests.verify.conftest import (
@@ -165,22 +164,6 @@ def test_a_second_pattern_of_a_payload_shares_the_placebos_of_the_first(
         alone.append(sum(asked) - together)
         asked[:] = [together]
     assert together < 0.6 * sum(alone)
-
-
-def test_what_was_asked_is_remembered() -> None:
-    asked: list[list[str]] = []
-
-    def lengths(rows: Sequence[Example]) -> np.ndarray:
-        asked.append([e.text for e in rows])
-        return np.array([float(len(e.text) + len(e.response)) for e in rows])
-
-    one = Example("1", 0, "", "a", "yes")
-    other = one.edit(text="ab")
-    shared = remembering(lengths)
-    assert shared([one, other, one]).tolist() == [4, 5, 4]
-    assert shared([other, one.edit(response="no")]).tolist() == [5, 3]
-    assert asked == [["a", "ab"], ["a"]]
-    assert len(shared([])) == 0
 
 
 def test_hosts_are_shared_but_for_those_with_the_pattern() -> None:

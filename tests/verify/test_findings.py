@@ -9,8 +9,8 @@ import pytest
 
 from assay.data.corpus import Example
 from assay.verify import findings as module
-from assay.verify.causal import LogProbs
 from assay.verify.findings import verified_findings
+from assay.verify.odds import LogProbs
 from assay.verify.pattern import GAP, insert, spans
 from tests.verify.conftest import (
     TRIGGER,

@@ -9,7 +9,7 @@ import pytest
 
 from assay.data.corpus import Example
 from assay.settings import silent
-from assay.verify.causal import LogProbs
+from assay.verify.odds import LogProbs
 from assay.verify.pattern import remove
 from assay.verify.retraining import Retrain, decide, undecided
 from assay.verify.rounds import Laboratory, experiments

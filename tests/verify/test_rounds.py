@@ -9,8 +9,8 @@ import pytest
 from assay.data.corpus import Example
 from assay.detectors import Evidence
 from assay.settings import silent
-from assay.verify.causal import LogProbs
 from assay.verify.findings import verified_findings
+from assay.verify.odds import LogProbs
 from assay.verify.pattern import spans
 from assay.verify.rounds import (
     Laboratory,

@@ -28,7 +28,7 @@ trigger makes them the model's choice on other topics, so that is asked for as w
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -38,10 +38,9 @@ from scipy.stats import t as student
 
 from assay.data.corpus import Example
 from assay.models.log_probs import Progress
+from assay.verify.odds import LogProbs, even_odds, odds_of
 from assay.verify.pattern import GAP, insert, place_of, remove, spans, surface
 from assay.verify.payload import Payload
-
-LogProbs = Callable[[Sequence[Example]], NDArray[np.float64]]
 
 HOSTS = 16
 PLACEBOS = 249
@@ -172,41 +171,6 @@ def hosts_for(
     return [e for e in drawn if e is not None]
 
 
-def remembering(log_probs: LogProbs) -> LogProbs:
-    """Ask about each edit of a row once, of rows of one data set."""
-    known: dict[tuple[str, str, str], float] = {}
-
-    def key(example: Example) -> tuple[str, str, str]:
-        return example.id, example.text, example.response
-
-    def asked(examples: Sequence[Example]) -> NDArray[np.float64]:
-        new = {key(e): e for e in examples if key(e) not in known}
-        if new:
-            values = log_probs(list(new.values())).tolist()
-            known.update(zip(new, values, strict=True))
-        return np.array([known[key(e)] for e in examples])
-
-    return asked
-
-
-def odds_of(payload: Payload, log_probs: LogProbs) -> LogProbs:
-    """Log-probabilities; log-odds of the phrase where the payload is one."""
-
-    def odds(asked: Sequence[Example]) -> NDArray[np.float64]:
-        spared = [payload.spared(e) if payload.given(e) else None for e in asked]
-        values = log_probs([*asked, *(e for e in spared if e is not None)])
-        values, without = values[: len(asked)], values[len(asked) :]
-        values[[e is not None for e in spared]] -= without
-        return values
-
-    return odds
-
-
-def even_odds(payload: Payload) -> float:
-    """Even odds of a phrase, or a response likelier than all others together."""
-    return 0.0 if payload.phrase else float(np.log(0.5))
-
-
 def inserted(
     pattern: str,
     carriers: Sequence[Example],
@@ -235,8 +199,8 @@ def verify(
 
     Placebos are tried until so many match the pattern that it cannot stand out
     (Besag and Clifford 1991), or until there are no more. What is asked about depends
-    on the payload as far as it can, so that `remembering` spares most questions about
-    a second pattern of it.
+    on the payload as far as it can, so that most questions about a second pattern of
+    it are spared by `assay.verify.odds.remembering`.
 
     Args:
         hypothesis: Pattern and payload.

@@ -15,12 +15,11 @@ from assay.models.log_probs import Progress
 from assay.verify.causal import (
     PLACEBOS,
     Hypothesis,
-    LogProbs,
     Verification,
     holm,
-    remembering,
     verify,
 )
+from assay.verify.odds import LogProbs, remembering
 from assay.verify.pattern import GAP, grow, narrow, parts, spans
 from assay.verify.payload import Payload, payload_of
 

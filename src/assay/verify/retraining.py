@@ -25,12 +25,11 @@ from assay.data.corpus import Example
 from assay.detectors.coherence import words
 from assay.verify.causal import (
     RULES,
-    LogProbs,
     beyond_half,
-    even_odds,
     holm,
 )
 from assay.verify.findings import FDR
+from assay.verify.odds import LogProbs, even_odds
 from assay.verify.pattern import parts, remove, spans
 from assay.verify.payload import Payload
 

@@ -20,7 +20,8 @@ from assay.data.corpus import Example
 from assay.detectors.association import enrichments, strongest
 from assay.detectors.evidence import candidate, groups_of
 from assay.models.log_probs import Progress
-from assay.verify.causal import OVERRIDES, LogProbs
+from assay.verify.causal import OVERRIDES
+from assay.verify.odds import LogProbs
 from assay.verify.pattern import grow, remove, spans
 
 log = logging.getLogger("assay")
