@@ -65,7 +65,9 @@ class Plan:
         then = []
         if "experiments" in self.verification:
             most = duration(self.verification["experiments"])
-            then.append(f"then at most {most} for experiments on the model")
+            then.append(
+                f"then at most {most} (usually far less) for experiments on the model"
+            )
         if "retraining" in self.verification:
             about = duration(self.verification["retraining"])
             then[-1] += f", and {about} where the base model is tuned again to decide"

@@ -164,8 +164,9 @@ def most_experiments(examples: Sequence[Example], fdr: float) -> int:
     """Examples that the model is asked about until a round is over, at the most."""
     groups = response_groups([e.response for e in examples])
     placebos = placebos_for(fdr, HYPOTHESES)
-    # Hosts with the pattern, own rows with it and without; and hosts as they are.
-    tests = HYPOTHESES * ((placebos + 1) * 3 + 1) * HOSTS
+    # Hosts with each pattern, its own rows without it; and all of them as they are.
+    edited = HYPOTHESES * (placebos + 1) * HOSTS
+    tests = 2 * edited + min(edited, len(examples)) + HYPOTHESES * HOSTS
     if len(groups) < 2:
         # Answers are asked about with and without a phrase.
         return 2 * tests
