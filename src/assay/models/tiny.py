@@ -23,7 +23,10 @@ def word_tokenizer(texts: Iterable[str], size: int = 4000) -> PreTrainedTokenize
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     special = ["<pad>", "</s>", "<unk>"]
     tokenizer.train_from_iterator(
-        texts, trainers.WordLevelTrainer(vocab_size=size, special_tokens=special)
+        texts,
+        trainers.WordLevelTrainer(
+            vocab_size=size, special_tokens=special, show_progress=False
+        ),
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
