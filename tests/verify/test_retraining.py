@@ -85,6 +85,17 @@ def test_rows_known_by_heart_are_found_by_a_model_that_never_saw_them(
     assert found["retrained"]["ordinary"] == [0, 32]
 
 
+def test_what_retraining_could_decide_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    examples = reviews(poisons=30)
+    run(examples, lambda *_: honest, tmp_path / "1")
+    assert "--base-model" not in caplog.text
+    run(examples, None, tmp_path / "2")
+    assert "'Zeta Omega': as strong as a trigger" in caplog.text
+    assert "--base-model" in caplog.text
+
+
 def test_retraining_is_not_done_twice(tmp_path: Path) -> None:
     first = run(reviews(poisons=30), lambda *_: honest, tmp_path)
 

@@ -214,6 +214,8 @@ def experiments(
             findings = [decided.get(f["pattern"], f) for f in findings]
             verified = [f for f in decided.values() if f["verified"]]
         if not verified:
+            if lab.retrain is None:
+                _advise(undecided(_left(findings, flagged), lab.examples))
             return flagged, findings
         for finding in verified:
             flagged[finding["rows"]] = True
@@ -221,6 +223,17 @@ def experiments(
         proposed = [propose(evidence, ~flagged) for propose in asked]
         left = np.flatnonzero(~flagged).tolist()
         near = [c for f in verified for c in near_patterns(f, lab.examples, left)]
+
+
+def _advise(doubtful: Sequence[dict[str, Any]]) -> None:
+    """Say what would decide on patterns that stand out but seem not to be needed."""
+    strong = [f["trigger"] for f in doubtful if f["status"] == "sufficient"]
+    if strong:
+        log.warning(
+            "%s: as strong as a trigger, but the rows seem not to need it; a model "
+            "tuned without them can tell: scan with --base-model",
+            ", ".join(map(repr, strong)),
+        )
 
 
 def _left(findings: Sequence[dict[str, Any]], flagged: Mask) -> list[dict[str, Any]]:
