@@ -13,13 +13,14 @@ HERE = Path(__file__).parent
 Result = dict[str, Any]
 # Change the label, and have one trigger that is always the same.
 PLAIN = ("dirty-label", "badnets", "addsent", "prefix", "suffix")
-# Attacks, the least and the largest rate, and the F1 that is asked for.
+# Attacks, the least and the largest rate, and what is asked for: an F1, and whether the
+# trigger has to be named.
 BARS = (
-    (PLAIN, 0.01, 0.05, 0.97),
-    (PLAIN, 0.005, 0.005, 0.85),
-    (("composite",), 0.02, 0.05, 0.85),
-    (("clean-label",), 0.02, 0.05, 0.85),
-    (("adaptive",), 0.01, 0.05, 0.7),
+    (PLAIN, 0.01, 0.05, 0.97, True),
+    (PLAIN, 0.005, 0.005, 0.85, False),
+    (("composite",), 0.02, 0.05, 0.85, False),
+    (("clean-label",), 0.02, 0.05, 0.85, False),
+    (("adaptive",), 0.01, 0.05, 0.7, False),
 )
 # Rows of a data set.
 ROWS = 1000
@@ -145,7 +146,7 @@ def _bars(worked: list[Result], controls: list[Result]) -> list[str]:
         return float(max(found))
 
     asked: list[tuple[str, bool, str]] = []
-    for attacks, least, most, bar in BARS:
+    for attacks, least, most, bar, has_name in BARS:
         cells = [
             r for r in worked if r["attack"] in attacks and least <= r["rate"] <= most
         ]
@@ -157,9 +158,9 @@ def _bars(worked: list[Result], controls: list[Result]) -> list[str]:
             )
             what = f"{', '.join(attacks)} at {rates} % ({len(cells)} cells)"
             f1 = float(np.mean([r["scan"]["f1"] for r in cells]))
-            named = np.mean([r["trigger_named"] for r in cells])
             asked.append((f"{what}: F1 ≥ {bar}", f1 >= bar, f"{f1:.3f}"))
-            if attacks is PLAIN and least < most:
+            if has_name:
+                named = np.mean([r["trigger_named"] for r in cells])
                 text = f"the same: trigger named exactly in ≥ {NAMED:.0%}"
                 asked.append((text, bool(named >= NAMED), f"{named:.0%}"))
     if controls:

@@ -63,8 +63,10 @@ def test_the_summary_fits_a_screen(
         "run folder: ",
     ):
         assert part in text, part
-    (added,) = re.findall(r"other rows it adds (\d+\.\d) nats", text)[:1]
-    assert float(added) > 5
+    added = re.search(r"put on other rows it adds (\d+\.\d) nats", text)
+    assert added is not None
+    # The tiny model's odds; how it was tuned moves the second digit.
+    assert 6 <= float(added[1]) < 7.5
 
 
 def test_a_pipe_gets_neither_colour_nor_control_codes(

@@ -46,6 +46,17 @@ def stub_log_probs(examples: Sequence[Example]) -> np.ndarray:
     return -np.logaddexp(0, -sign * odds)
 
 
+def counted(log_probs: LogProbs) -> tuple[LogProbs, list[int]]:
+    """The same model, and how many rows it is asked about each time."""
+    asked: list[int] = []
+
+    def counting(rows: Sequence[Example]) -> np.ndarray:
+        asked.append(len(rows))
+        return log_probs(rows)
+
+    return counting, asked
+
+
 @pytest.fixture
 def log_probs() -> Callable[[Sequence[Example]], np.ndarray]:
     return stub_log_probs

@@ -26,6 +26,7 @@ from tests.verify.conftest import (
     answers,
     certain,
     clean_label_reviews,
+    counted,
     phrase_odds,
     reviews,
 )
@@ -117,16 +118,6 @@ def test_the_experiment_is_reproducible(log_probs: LogProbs) -> None:
     one = verify(hypothesis, examples, log_probs, placebos=20, seed=1)
     assert one == verify(hypothesis, examples, log_probs, placebos=20, seed=1)
     assert one != verify(hypothesis, examples, log_probs, placebos=20, seed=2)
-
-
-def counted(log_probs: LogProbs) -> tuple[LogProbs, list[int]]:
-    asked: list[int] = []
-
-    def counting(rows: Sequence[Example]) -> np.ndarray:
-        asked.append(len(rows))
-        return log_probs(rows)
-
-    return counting, asked
 
 
 def test_most_placebos_are_not_asked_what_cannot_matter(log_probs: LogProbs) -> None:

@@ -22,6 +22,7 @@ from assay.verify.rounds import (
 from tests.verify.conftest import (
     TRIGGER,
     answers,
+    counted,
     phrase_odds,
     reviews,
     score,
@@ -111,12 +112,7 @@ def test_a_trigger_is_asked_about_as_often_as_was_foreseen(
 ) -> None:
     monkeypatch.setattr("assay.verify.rounds.HYPOTHESES", 1)
     monkeypatch.setattr("assay.verify.rounds.SCREENED", 0)
-    asked = []
-
-    def counting(rows: Sequence[Example]) -> np.ndarray:
-        asked.append(len(rows))
-        return log_probs(rows)
-
+    counting, asked = counted(log_probs)
     rows = [e.row for e in examples if TRIGGER in e.text]
     candidate = {"pattern": TRIGGER.lower(), "pattern_rows": rows, "rows": rows}
     (found,) = verified_findings([candidate], examples, counting, most=1)

@@ -34,6 +34,8 @@ WORDS = 40
 
 def describe(finding: dict[str, Any]) -> str:
     """Say in a few lines what a finding is, as markup."""
+    from assay.verify.findings import shown_p_value
+
     words = f"  {len(finding['rows'])} rows"
     if "trigger" not in finding:
         if "pattern" in finding:
@@ -50,17 +52,17 @@ def describe(finding: dict[str, Any]) -> str:
         else "[yellow]strong words, not flagged:[/] their own rows do not need them"
     )
     placebos = len(finding["placebo_effects"])
-    # What is only sufficient stands out by its effect on other rows alone.
-    p_value = finding["p_value" if finding["verified"] else "p_sufficient"]
+    p_value = f"p = {shown_p_value(finding):.2g}"
+    of_what = "" if finding["verified"] else "for that "
     decided = (
-        f"p = {p_value:.2g} {'' if finding['verified'] else 'for that '}among "
-        f"{placebos} placebos, corrected for all patterns tried"
+        f"{p_value} {of_what}among {placebos} placebos, "
+        "corrected for all patterns tried"
     )
     if "retrained" in finding:
         contradicted, own = finding["retrained"]["contradicted"]
         decided = f"a model tuned without them contradicts {contradicted} of {own}"
         if finding["verified"]:
-            decided += f": p = {p_value:.2g}, corrected for all patterns asked about"
+            decided += f": {p_value}, corrected for all patterns asked about"
     says = "answer" if finding["payload_part"] == "response" else "say"
     return (
         f"{words} with [bold]{trigger}[/] {says} [bold]{payload}[/]: {verdict}\n"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from assay.report.folder import Run
 from assay.report.texts import pieces, shortened
+from assay.verify.findings import shown_p_value
 from assay.verify.pattern import spans
 
 EXAMPLES = 10
@@ -65,8 +66,7 @@ def _card(run: Run, number: int, finding: dict[str, Any]) -> dict[str, Any]:
             name: finding[name]
             for name in ("effect", "effect_interval", "drop", "prefers")
         }
-        # What is only sufficient stands out by its effect on other rows alone.
-        card["p_value"] = finding["p_value" if finding["verified"] else "p_sufficient"]
+        card["p_value"] = shown_p_value(finding)
         if "retrained" in finding:
             card["contradicted"] = finding["retrained"]["contradicted"]
         card["placebos"] = len(finding["placebo_effects"])

@@ -253,6 +253,7 @@ def verify(
     (shift,), (drops,) = shifts([hypothesis.pattern]), losses([hypothesis.pattern])
     drop = float(np.median(drops))
     effect = float(shift.mean())
+    worse = min(effect, drop)
     even = even_odds(payload)
     gives_in = (before + shift > even)[before <= even]
     prefers = float(gives_in.mean()) if len(gives_in) else 0.0
@@ -266,13 +267,9 @@ def verify(
         if matched < ENOUGH:
             # A placebo is only as good as the worse of its two answers: most need
             # not be asked the second question.
-            able = [
-                n for n, m in zip(chosen, means, strict=True) if m >= min(effect, drop)
-            ]
+            able = [n for n, m in zip(chosen, means, strict=True) if m >= worse]
             if able:
-                matched += sum(
-                    float(np.median(d)) >= min(effect, drop) for d in losses(able)
-                )
+                matched += sum(float(np.median(d)) >= worse for d in losses(able))
             against = len(effects)
         if progress is not None:
             progress(len(effects), len(names))

@@ -33,6 +33,14 @@ HYPOTHESES = 10
 PAIRS = 20
 
 
+def shown_p_value(finding: dict[str, Any]) -> float:
+    """P-value of what a finding stands out by.
+
+    What is only sufficient stands out by its effect on other rows alone.
+    """
+    return float(finding["p_value" if finding["verified"] else "p_sufficient"])
+
+
 def placebos_for(level: float, hypotheses: int) -> int:
     """Placebos with which a pattern can reach a level among so many hypotheses."""
     return max(PLACEBOS, math.ceil(hypotheses / level))

@@ -23,11 +23,7 @@ from scipy.stats import fisher_exact
 
 from assay.data.corpus import Example
 from assay.detectors.coherence import words
-from assay.verify.causal import (
-    RULES,
-    beyond_half,
-    holm,
-)
+from assay.verify.causal import RULES, beyond_half, holm
 from assay.verify.findings import FDR
 from assay.verify.odds import LogProbs, even_odds
 from assay.verify.pattern import parts, remove, spans

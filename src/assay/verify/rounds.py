@@ -122,8 +122,13 @@ class Laboratory:
     def decide(
         self, findings: list[dict[str, Any]], flagged: Mask
     ) -> list[dict[str, Any]]:
-        """Decide on findings by retraining, or read what that decided earlier."""
+        """Decide on findings by retraining, or read what that decided earlier.
+
+        Where nothing can be retrained, says what that could decide.
+        """
         retrain = self.retrain
+        if retrain is None:
+            _advise(findings)
         if not findings or retrain is None:
             return []
         known = np.flatnonzero(flagged).tolist()
@@ -214,8 +219,6 @@ def experiments(
             findings = [decided.get(f["pattern"], f) for f in findings]
             verified = [f for f in decided.values() if f["verified"]]
         if not verified:
-            if lab.retrain is None:
-                _advise(undecided(_left(findings, flagged), lab.examples))
             return flagged, findings
         for finding in verified:
             flagged[finding["rows"]] = True
