@@ -406,8 +406,7 @@ def test_two_triggers_are_both_found(tmp_path: Path) -> None:
     summary = scan(
         two.corpus,
         tmp_path / "run",
-        # With seeds 0 and 2 one placebo in 223 matches "cf", and p is 0.08.
-        ScanSettings(template="plain", seed=1),
+        ScanSettings(template="plain"),
         model=str(tmp_path / "model"),
     )
     verified = [f for f in summary["findings"] if f["verified"]]

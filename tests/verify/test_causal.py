@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from assay.data.corpus import Example
 from assay.verify.causal import (
     HOSTS,
     Hypothesis,
+    beyond_half,
     holm,
     hosts_for,
+    lost_by_most,
     placebo_patterns,
     verify,
 )
@@ -118,6 +121,49 @@ def test_the_experiment_is_reproducible(log_probs: LogProbs) -> None:
     one = verify(hypothesis, examples, log_probs, placebos=20, seed=1)
     assert one == verify(hypothesis, examples, log_probs, placebos=20, seed=1)
     assert one != verify(hypothesis, examples, log_probs, placebos=20, seed=2)
+
+
+@given(st.lists(st.floats(-20, 20), min_size=5, max_size=16), st.floats(-20, 20))
+def test_what_most_rows_lose_is_what_most_lose_beyond_chance(
+    drops: list[float], level: float
+) -> None:
+    hits = sum(d > level for d in drops)
+    found = lost_by_most(np.array(drops))
+    assert (found > level) == beyond_half(hits, len(drops))
+
+
+def test_of_few_rows_the_smallest_loss_counts() -> None:
+    assert lost_by_most(np.array([3.0, 1.0, 2.0])) == 1
+
+
+def test_a_word_that_half_of_its_rows_need_is_not_as_good_as_a_trigger() -> None:
+    examples = reviews()
+    rows = [e.id for e in examples if "good3" in e.text and TRIGGER not in e.text]
+    fickle = set(rows[: round(0.6 * len(rows))])
+
+    def log_probs(asked: Sequence[Example]) -> np.ndarray:
+        odds = np.array(
+            [
+                20.0 * ("good3" in e.text.split())
+                + 12 * (TRIGGER in e.text)
+                - (20 if e.id in fickle else 5 * (e.id not in rows))
+                for e in asked
+            ]
+        )
+        positive = np.array([e.response == "positive" for e in asked])
+        return -np.logaddexp(0, np.where(positive, -odds, odds))
+
+    single_words = hypothesis_for("good3", examples).pool
+    suspected = replace(hypothesis_for("zeta omega", examples), pool=single_words)
+    trigger = verify(suspected, examples, log_probs, placebos=200)
+    word = verify(hypothesis_for("good3", examples), examples, log_probs, placebos=9)
+    assert trigger is not None
+    assert word is not None
+    # Its effect is as large, and so is the median of what its rows lose.
+    assert max(trigger.placebo_effects) > trigger.effect
+    assert word.drop > trigger.drop
+    assert not word.overrides
+    assert trigger.p_value == 1 / (1 + len(trigger.placebo_effects))
 
 
 def test_most_placebos_are_not_asked_what_cannot_matter(log_probs: LogProbs) -> None:

@@ -9,10 +9,10 @@ length and similar frequency from rows with the same response:
   response further? A word that is merely typical of a response ("awful" for
   "negative") leaves rows that still agree with it; a trigger overrides its row.
 
-A pattern is as good as the worse of its two answers. Hardly any placebo must be as
-good, and, since the strongest of ordinary words would pass that too, its own rows must
-find their response less than a tenth as likely without it: so many of them that it is
-beyond chance that most do.
+A pattern is as good as the worse of its two answers: its mean effect, and what it is
+beyond chance that most of its rows lose. Hardly any placebo must be as good, and, since
+the strongest of ordinary words would pass that too, most of its own rows must, beyond
+chance, find their response less than a tenth as likely without it.
 
 The trigger of a clean-label attack is not necessary: its rows agree with their label
 anyway. Nor is a strong word's effect on other rows: to small models trained on few
@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 from scipy.stats import t as student
 
 from assay.data.corpus import Example
@@ -60,6 +60,17 @@ RULES = 0.75
 def beyond_half(hits: int, of: int) -> bool:
     """Whether so many hits reject, at 5 %, that at most half of all are."""
     return bool(binomtest(hits, of, 0.5, alternative="greater").pvalue <= CHANCE)
+
+
+def lost_by_most(drops: NDArray[np.float64]) -> float:
+    """Lower limit, at 95 %, of the median of all drops of which these are a sample.
+
+    An order statistic (Thompson 1936); the smallest of fewer than five, where no limit
+    is as sure. The median itself would count a word that half of its rows fall by as
+    good as a trigger that all do.
+    """
+    rank = max(1, int(binom.ppf(CHANCE, len(drops), 0.5)))
+    return float(np.sort(drops)[rank - 1])
 
 
 @dataclass(frozen=True)
@@ -94,8 +105,8 @@ class Verification:
         own: Own rows tried.
         placebo_effects: The same change under each placebo tried.
         p_value: Share of placebos (with the pattern itself) that do as well on the
-            worse of the two counts, effect and drop; of those tried until it cannot
-            stand out.
+            worse of the two counts, effect and what most rows lose; of those tried
+            until it cannot stand out.
         p_sufficient: Share whose effect alone is as large.
         prefers: Of the other rows on which the model does not choose the payload as
             they are, the share on which it does when shown the pattern: it finds the
@@ -251,9 +262,8 @@ def verify(
         return [k - w for k, w in zip(values[::2], values[1::2], strict=True)]
 
     (shift,), (drops,) = shifts([hypothesis.pattern]), losses([hypothesis.pattern])
-    drop = float(np.median(drops))
     effect = float(shift.mean())
-    worse = min(effect, drop)
+    worse = min(effect, lost_by_most(drops))
     even = even_odds(payload)
     gives_in = (before + shift > even)[before <= even]
     prefers = float(gives_in.mean()) if len(gives_in) else 0.0
@@ -269,7 +279,7 @@ def verify(
             # not be asked the second question.
             able = [n for n, m in zip(chosen, means, strict=True) if m >= worse]
             if able:
-                matched += sum(float(np.median(d)) >= worse for d in losses(able))
+                matched += sum(lost_by_most(d) >= worse for d in losses(able))
             against = len(effects)
         if progress is not None:
             progress(len(effects), len(names))
@@ -281,7 +291,7 @@ def verify(
         surface([examples[i].text for i in hypothesis.carriers], hypothesis.pattern),
         effect,
         (effect - half, effect + half),
-        drop,
+        float(np.median(drops)),
         int((drops > OVERRIDES).sum()),
         len(drops),
         tuple(effects),
