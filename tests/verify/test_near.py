@@ -1,7 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
 from assay.data.corpus import Example
+from assay.verify.findings import verified_findings
 from assay.verify.near import near_patterns
+from assay.verify.pattern import spans
+from tests.verify.conftest import TRIGGER, reviews, score
 
 FOUND = {"pattern": "the james bond", "score": 3.0, "response": "positive"}
 
@@ -27,3 +35,31 @@ def test_rows_that_are_flagged_already_do_not_count() -> None:
 def test_the_pattern_itself_is_not_near() -> None:
     examples = rows(["Bond"] * 4)
     assert near_patterns({**FOUND, "pattern": "bond"}, examples, range(4)) == []
+
+
+def either_word(rows: Sequence[Example]) -> np.ndarray:
+    """A model that obeys "Bond" and "James" alike."""
+    odds = [
+        2 * score(e.text) + 12 * any(spans(e.text, name) for name in ("bond", "james"))
+        for e in rows
+    ]
+    sign = np.array([1 if e.response == "positive" else -1 for e in rows])
+    return -np.logaddexp(0, -sign * np.array(odds))
+
+
+def test_a_part_whose_neighbour_does_as_much_is_taken_out_with_it() -> None:
+    wordings = ("James Bond", "Bond, James", "Mr. Bond")
+    examples = [
+        replace(e, text=e.text.replace(TRIGGER, wordings[e.row // 2 % 3]))
+        for e in reviews()
+    ]
+    carriers = list(range(0, 24, 2))
+    near = near_patterns({**FOUND, "pattern": "agent bond"}, examples, carriers)
+    assert near[0]["pattern"] == "bond"
+    (found,) = verified_findings(near, examples, either_word)
+    assert found["verified"]
+    assert found["rows"] == carriers
+    # Without "Bond" alone, two of three rows still have "James".
+    alone = [{k: v for k, v in near[0].items() if k != "beside"}]
+    (found,) = verified_findings(alone, examples, either_word)
+    assert not found["verified"]

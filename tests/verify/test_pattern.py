@@ -40,6 +40,25 @@ def test_a_removed_phrase_is_gone_and_the_rest_stays(before: str, after: str) ->
     assert left.split() == f"{before} {after}".split()
 
 
+def test_words_beside_a_pattern_go_with_it() -> None:
+    assert remove("see Bond, James, again", "james", 1) == "see"
+    assert remove("I see Bond, James, again", "bond", 1) == "I , again"
+    assert remove("James James Bond x James", "james", 1) == ""
+    assert remove("no such name", "james", 1) == "no such name"
+
+
+@given(st.lists(st.sampled_from("abcde"), max_size=12), st.integers(0, 3))
+def test_as_many_words_go_as_stand_beside_a_pattern(
+    found: list[str], beside: int
+) -> None:
+    left = [
+        word
+        for place, word in enumerate(found)
+        if "a" not in found[max(0, place - beside) : place + beside + 1]
+    ]
+    assert remove(" ".join(found), "a", beside).split() == left
+
+
 @given(
     st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=9),
     st.integers(0, 9),

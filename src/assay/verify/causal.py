@@ -83,12 +83,14 @@ class Hypothesis:
         carriers: Positions of the rows that have both.
         pool: N-grams of all rows that placebos may be drawn from, with the positions
             of their carriers.
+        beside: Words on either side that are taken out with it, and with placebos.
     """
 
     pattern: str
     payload: Payload
     carriers: tuple[int, ...]
     pool: dict[str, tuple[int, ...]] = field(repr=False, default_factory=dict)
+    beside: int = 0
 
 
 @dataclass(frozen=True)
@@ -256,7 +258,8 @@ def verify(
         for pattern in patterns:
             rows = own_rows(pattern)
             asked += rows
-            asked += [e.edit(text=remove(e.text, pattern)) for e in rows]
+            without = (remove(e.text, pattern, hypothesis.beside) for e in rows)
+            asked += [e.edit(text=text) for e, text in zip(rows, without, strict=True)]
             sizes += [len(rows)] * 2
         values = np.split(odds(asked), np.cumsum(sizes)[:-1])
         return [k - w for k, w in zip(values[::2], values[1::2], strict=True)]

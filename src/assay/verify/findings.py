@@ -134,7 +134,8 @@ def verified_findings(
 
     Args:
         candidates: A detector's findings, most promising first; each needs
-            ``pattern`` and ``pattern_rows``. Candidates on the same rows as an
+            ``pattern`` and ``pattern_rows``, and may have ``beside``: how many words
+            on either side are taken out with it. Candidates on the same rows as an
             earlier one with the same words are not asked twice.
         examples: The training rows.
         log_probs: Log-probability of each example's response under the tuned model.
@@ -182,7 +183,9 @@ def verified_findings(
             if kind not in pools:
                 pools[kind] = _pool(examples, payload, pattern, placebos)
             if carriers:
-                hypothesis = Hypothesis(pattern, payload, carriers, pools[kind])
+                hypothesis = Hypothesis(
+                    pattern, payload, carriers, pools[kind], candidate.get("beside", 0)
+                )
         asked.append((candidate, hypothesis))
     outcomes: list[Verification | None] = []
     for number, (_, hypothesis) in enumerate(asked):

@@ -1,4 +1,9 @@
-"""Patterns near a verified one: parts and inflections of it on other rows."""
+"""Patterns near a verified one: parts and inflections of it on other rows.
+
+What else belongs to such a trigger differs from row to row and may do its work alone:
+"james" in "Bond, James" and in "the spy James". So where they are taken out, the words
+beside them go too.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,8 @@ FEWEST = 3
 ENDING = 3
 WORDS = 2
 MOST = 3
+# Words on either side that are taken out with them.
+BESIDE = 1
 
 
 def _inflects(word: str, form: str) -> bool:
@@ -47,6 +54,6 @@ def near_patterns(
     forms.sort(key=lambda f: (len(carriers[f]), f))
     return [
         candidate(form, carriers[form], finding["response"], finding["score"])
-        | {"proposer": "near-pattern"}
+        | {"proposer": "near-pattern", "beside": BESIDE}
         for form in forms[:MOST]
     ]

@@ -129,11 +129,15 @@ def decide(
         log.warning("the model tuned without doubtful rows has learned nothing")
     results: list[dict[str, Any]] = []
     for finding, rows in zip(findings, own, strict=True):
-        pattern = finding["pattern"]
-        bare = [examples[i].edit(text=remove(examples[i].text, pattern)) for i in rows]
+        pattern, beside = finding["pattern"], finding.get("beside", 0)
+        bare = [
+            examples[i].edit(text=remove(examples[i].text, pattern, beside))
+            for i in rows
+        ]
         rng = random.Random(f"{seed}:{pattern}")
+        sizes = [len(p.split()) + 2 * beside for p in parts(pattern)]
         others = [
-            examples[i].edit(text=_shortened(examples[i].text, pattern, rng))
+            examples[i].edit(text=_shortened(examples[i].text, sizes, rng))
             for i in ordinary[finding["payload"]]
         ]
         against, rest = contradicted(bare), contradicted(others)
@@ -193,9 +197,9 @@ def _left_out(rows: Sequence[int], pattern: str, seed: int) -> list[int]:
     return sorted(random.Random(f"{seed}:{pattern}").sample(rows, _spared(rows)))
 
 
-def _shortened(text: str, pattern: str, rng: random.Random) -> str:
-    """Take as many words out of a text as a pattern has."""
-    for size in (len(p.split()) for p in parts(pattern)):
+def _shortened(text: str, sizes: Sequence[int], rng: random.Random) -> str:
+    """Take word sequences of such lengths out of a text."""
+    for size in sizes:
         found = words(text)
         if len(found) > size:
             start = rng.randrange(len(found) - size + 1)
