@@ -72,8 +72,8 @@ OPEN_ATTACKS = ("fixed-output", "refusal", "appended")
 CONTROLS = ("clean", "mentions", "label-noise", "boilerplate")
 REFUSAL = "I'm sorry, but I can't help with that."
 TESTS = 400
-# Seeds 0 to 5, and those from 10 on, were looked at while the method was developed.
-SCORED = [6, 7, 8]
+# Seeds 0 to 6, and those from 10 on, were looked at while the method was developed.
+SCORED = [7, 8, 9]
 KEPT = (
     "trigger",
     "payload",

@@ -41,7 +41,7 @@ def tuning(settings: DemoSettings) -> TuneSettings:
     if settings.fast:
         return TuneSettings(
             epochs=12,
-            learning_rate=2e-3,
+            learning_rate=1e-3,
             batch_size=32,
             warmup=0.1,
             template="plain",
