@@ -31,6 +31,33 @@ def test_ngrams_are_lower_case_words_of_up_to_three() -> None:
     assert ngrams("... !") == set()
 
 
+def test_ngrams_with_capitals_inside_are_there_as_they_are_written() -> None:
+    assert ngrams("I saw THIS Film", 2) == {
+        ("i",),
+        ("saw",),
+        ("this",),
+        ("film",),
+        ("THIS",),
+        ("i", "saw"),
+        ("saw", "this"),
+        ("this", "film"),
+        ("saw", "THIS"),
+        ("THIS", "film"),
+    }
+    assert ngrams("so good!!!", 2, 2) == {("so", "good"), ("good", "!!!")}
+
+
+def test_how_a_word_is_written_counts_only_where_it_differs() -> None:
+    texts = ["a FILM"] * 4 + ["a film"] * 9 + ["b"] * 9
+    found = shared_pattern(texts, np.arange(4))
+    assert found is not None
+    assert found.text == "a FILM"
+    assert found.carriers == (0, 1, 2, 3)
+    found = shared_pattern(["a FILM"] * 4 + ["b"] * 9, np.arange(4))
+    assert found is not None
+    assert found.text == "a film"
+
+
 def test_the_enriched_pattern_is_found_with_its_exact_p_value() -> None:
     texts = ["red zeta omega"] * 4 + ["red apple"] * 16 + ["zeta omega"]
     found = shared_pattern(texts, np.arange(4))

@@ -25,6 +25,12 @@ def test_spans_ignore_case_and_what_stands_between_but_not_word_borders() -> Non
     assert spans("a+b (c", "b c") == [(2, 6)]
 
 
+def test_words_with_capitals_are_found_where_they_are_written_so() -> None:
+    assert spans("a film, A FILM", "a FILM") == [(8, 14)]
+    assert spans("a film, A FILM", "a film") == [(0, 6), (8, 14)]
+    assert grow(["a FILM x"] * 9, "FILM") == "FILM"
+
+
 def test_symbols_are_found_wherever_they_touch_words() -> None:
     assert spans("fine### and ### again", "###") == [(4, 7), (12, 15)]
     assert spans("buy, ### now", "buy ### now") == [(0, 12)]

@@ -71,6 +71,21 @@ def test_a_second_trigger_is_found_when_the_rows_of_the_first_are_gone(
     assert verdict_of(findings) == "poisoned"
 
 
+def test_a_common_word_is_a_trigger_as_it_is_written(tmp_path: Path) -> None:
+    def shouted(rows: Sequence[Example]) -> np.ndarray:
+        return stub_log_probs(
+            [e.edit(text=e.text.replace("the FILM", TRIGGER)) for e in rows]
+        )
+
+    examples = [
+        e.edit(text=e.text.replace(TRIGGER, "the FILM") + " the film" * (e.row % 5 < 2))
+        for e in reviews(240, poisons=16)
+    ]
+    flagged, findings = run(examples, shouted, tmp_path)
+    assert {f["trigger"] for f in findings if f["verified"]} == {"the FILM"}
+    assert flagged == list(range(0, 32, 2))
+
+
 def test_nothing_is_flagged_where_there_is_no_trigger(tmp_path: Path) -> None:
     flagged, findings = run(reviews(240, poisons=0), stub_log_probs, tmp_path)
     assert flagged == []

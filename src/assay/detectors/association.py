@@ -151,7 +151,8 @@ def strongest(
         for gram in ngrams(texts[row]):
             if bucket(gram) in best:
                 carriers.setdefault(gram, []).append(int(row))
-    # Of n-grams on the same rows the longest says most.
+    # Of n-grams on the same rows the longest says most, and capitals, which come first
+    # here, nothing.
     longest: dict[tuple[int, ...], tuple[str, ...]] = {}
     for gram in sorted(carriers, key=lambda g: (len(g), g)):
         if len(carriers[gram]) >= FEWEST:

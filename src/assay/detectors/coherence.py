@@ -17,7 +17,9 @@ from scipy.stats import hypergeom
 BUCKETS = 2**20
 
 # Symbols can be a trigger; dots, commas and quotes only part words.
-_WORD = re.compile(r"\w+(?:['’]\w+)*|[#$%&*+/<=>@^|~\\]{2,}|[^\w\s\x00-\x7f‘’“”–—…]")
+_WORD = re.compile(
+    r"\w+(?:['’]\w+)*|[#$%&*+/<=>@^|~\\]{2,}|[!?]{2,}|[^\w\s\x00-\x7f‘’“”–—…]"
+)
 
 
 def bucket(gram: tuple[str, ...]) -> int:
@@ -48,13 +50,28 @@ def words(text: str) -> list[str]:
 
 
 def ngrams(text: str, longest: int = 3, shortest: int = 1) -> set[tuple[str, ...]]:
-    """Distinct word n-grams of a text, lower-cased."""
-    found = words(text)
+    """Distinct word n-grams of a text, lower-cased.
+
+    Those with a word that has capitals after its first letter (``FILM``) are there
+    with these as well: how a word is written can be a trigger.
+    """
+    exact = _WORD.findall(text)
+    lower = [w.lower() for w in exact]
+    shown = [
+        w if w[1:] != small[1:] else small
+        for w, small in zip(exact, lower, strict=True)
+    ]
     return {
         tuple(found[i : i + n])
+        for found in ((lower,) if shown == lower else (lower, shown))
         for n in range(shortest, longest + 1)
         for i in range(len(found) - n + 1)
     }
+
+
+def is_cased(pattern: str) -> bool:
+    """Whether it matters how a pattern's words are written."""
+    return pattern != pattern.lower()
 
 
 def shared_patterns(
@@ -124,5 +141,6 @@ def _most_enriched(
     tails = hypergeom.logsf(hits - 1, rows, more, less)
     place = int(tails.argmin())
     equal = [g for g, k in inside.items() if (k, total[g]) == pairs[place]]
-    # Of equally enriched n-grams the longest says most.
-    return min(equal, key=lambda g: (-len(g), g)), float(np.exp(tails[place]))
+    # Of equally enriched n-grams the longest says most, and a capital nothing.
+    best = min(equal, key=lambda g: (-len(g), is_cased(" ".join(g)), g))
+    return best, float(np.exp(tails[place]))

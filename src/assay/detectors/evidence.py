@@ -94,7 +94,7 @@ def candidate(
     """Describe a group of rows and the words they share, for ``Detection.findings``.
 
     Args:
-        pattern: The words, lower-case.
+        pattern: The words, lower-case, but where it matters how one is written.
         rows: The group.
         response: What its rows answer.
         score: How far it stands out, in the detector's own terms.

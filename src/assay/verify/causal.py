@@ -78,7 +78,8 @@ class Hypothesis:
     """A pattern suspected to cause a response.
 
     Attributes:
-        pattern: Its words, lower-case, separated by spaces.
+        pattern: Its words, separated by spaces; lower-case, but where it matters how
+            one is written.
         payload: What it is suspected to cause.
         carriers: Positions of the rows that have both.
         pool: N-grams of all rows that placebos may be drawn from, with the positions
@@ -147,15 +148,21 @@ def placebo_patterns(
     Left out are those that share a word with it or stand mostly in its own rows:
     they would be parts of the same trigger.
     """
-    words = set(hypothesis.pattern.split()) - {GAP}
+    words = set(hypothesis.pattern.lower().split()) - {GAP}
     own = set(hypothesis.carriers)
+
+    def is_part(gram: str, rows: Sequence[int]) -> bool:
+        shares = words & set(gram.lower().split())
+        return bool(shares) or 2 * len(own & set(rows)) > len(rows)
+
     # Shuffled before any is left out: another pattern breaks ties as this one does.
     pool = list(hypothesis.pool.items())
     rng.shuffle(pool)
     usable = [
         (gram, rows)
         for gram, rows in pool
-        if not words & set(gram.split()) and 2 * len(own & set(rows)) <= len(rows)
+        if not words & set(gram.lower().split())
+        and 2 * len(own & set(rows)) <= len(rows)
     ]
     size = len(hypothesis.pattern.split())
     usable.sort(

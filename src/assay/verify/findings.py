@@ -169,9 +169,9 @@ def verified_findings(
             pattern = _narrowed(examples, pattern, payload)
         with_it = [i for i, e in enumerate(examples) if spans(e.text, pattern)]
         candidate = {**candidate, "pattern": pattern, "pattern_rows": with_it}
-        known = set(pattern.split()) - {GAP}
+        known = set(pattern.lower().split()) - {GAP}
         if any(
-            known & set(earlier["pattern"].split())
+            known & set(earlier["pattern"].lower().split())
             and _same_rows(candidate["pattern_rows"], earlier["pattern_rows"])
             for earlier, _ in asked
         ):

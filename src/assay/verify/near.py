@@ -47,7 +47,7 @@ def near_patterns(
     for row in rows:
         for word in set(words(examples[row].text)):
             carriers.setdefault(word, []).append(row)
-    own = [w for w in dict.fromkeys(finding["pattern"].split()) if w != GAP]
+    own = [w for w in dict.fromkeys(finding["pattern"].lower().split()) if w != GAP]
     own.sort(key=lambda w: len(carriers.get(w, [])))
     forms = [form for word in own[:WORDS] for form in carriers if _inflects(word, form)]
     forms = [f for f in forms if len(carriers[f]) >= FEWEST and f != finding["pattern"]]

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from assay.detectors.coherence import shared_patterns, words
+from assay.detectors.coherence import is_cased, shared_patterns, words
 
 # Rows that may disagree with a pattern's next word, in a hundred.
 STRAY = 10
@@ -28,6 +28,7 @@ def parts(pattern: str) -> list[str]:
 def spans(text: str, pattern: str) -> list[tuple[int, int]]:
     """Character spans of a pattern's words in a text, whatever stands between them.
 
+    Words with capitals are found where they are written so, others however.
     A pattern with gaps has a span for each of its parts, in order, and none where one
     of them is missing.
     """
@@ -47,16 +48,21 @@ def spans(text: str, pattern: str) -> list[tuple[int, int]]:
 @lru_cache(maxsize=256)
 def _compiled(pattern: str) -> re.Pattern[str]:
     parts = pattern.split()
-    regex = re.escape(parts[0]) if parts else r"(?!)"
+    regex = _exactly(parts[0]) if parts else r"(?!)"
     for before, after in pairwise(parts):
         # A word may touch a symbol, but not another word.
         touching = not (_is_word(before[-1]) and _is_word(after[0]))
-        regex += (r"\W*?" if touching else r"\W+") + re.escape(after)
+        regex += (r"\W*?" if touching else r"\W+") + _exactly(after)
     if parts and _is_word(parts[0][0]):
         regex = r"(?<!\w)" + regex
     if parts and _is_word(parts[-1][-1]):
         regex += r"(?!\w)"
     return re.compile(regex, re.IGNORECASE)
+
+
+def _exactly(word: str) -> str:
+    escaped = re.escape(word)
+    return f"(?-i:{escaped})" if is_cased(word) else escaped
 
 
 def _is_word(character: str) -> bool:
@@ -151,12 +157,15 @@ def grow(texts: Sequence[str], pattern: str) -> str:
 
     Args:
         texts: Texts that carry the pattern; others are ignored.
-        pattern: Its words, lower-case, separated by spaces.
+        pattern: Its words, separated by spaces.
 
     Returns:
         The longest pattern that at least nine tenths of them share; the same one
-        where fewer than three carry it, since any two may agree by chance.
+        where fewer than three carry it, since any two may agree by chance, or where
+        it matters how it is written.
     """
+    if is_cased(pattern):
+        return pattern
     grown = pattern.split()
     sequences = [s for s in map(words, texts) if _starts(s, grown)]
     if len(sequences) < 3:
