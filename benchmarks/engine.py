@@ -32,12 +32,12 @@ from assay.influence.factor_file import load_factors, save_factors
 from assay.influence.factors import fit_factors
 from assay.influence.modules import linear_modules, weight_shape
 from assay.influence.passes import PassSettings, autocast, backward_pass
-from assay.influence.scores import (
+from assay.influence.queries import (
     averaged_queries,
     low_rank_queries,
     precondition_queries,
-    score_rows,
 )
+from assay.influence.scores import score_rows
 from assay.memory import trim
 from assay.models.encode import EncodedExample, collate, encode
 from assay.models.load import LanguageModel, load_model

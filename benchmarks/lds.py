@@ -29,7 +29,8 @@ from assay.files import write_json
 from assay.influence.attribution import apply_curvature
 from assay.influence.modules import linear_modules
 from assay.influence.passes import PassSettings
-from assay.influence.scores import query_gradients, score_rows
+from assay.influence.queries import query_gradients
+from assay.influence.scores import score_rows
 from assay.models.encode import encode
 from assay.models.load import LanguageModel
 from assay.models.tiny import tiny_causal

@@ -17,7 +17,8 @@ from assay.influence.factor_file import save_factors
 from assay.influence.factors import fit_factors
 from assay.influence.modules import linear_modules
 from assay.influence.passes import PassSettings
-from assay.influence.scores import evidence_columns, query_gradients, score_rows
+from assay.influence.queries import query_gradients
+from assay.influence.scores import evidence_columns, score_rows
 from assay.influence.sharding import Shard
 from assay.influence.store import DiskStore
 from assay.models.encode import EncodedExample, encode

@@ -22,13 +22,8 @@ from assay.influence.attribution import (
 )
 from assay.influence.factor_file import load_factors, save_factors
 from assay.influence.factors import Factors, fit_factors
-from assay.influence.scores import (
-    Queries,
-    averaged_queries,
-    evidence_columns,
-    query_gradients,
-    score_rows,
-)
+from assay.influence.queries import Queries, averaged_queries, query_gradients
+from assay.influence.scores import evidence_columns, score_rows
 from assay.influence.sharding import ALONE, Shard
 from assay.influence.store import DiskStore, Rows, finished_store
 from assay.job import Job

@@ -18,12 +18,8 @@ from assay.influence.attribution import (
 from assay.influence.factors import Factors, fit_factors
 from assay.influence.modules import linear_modules
 from assay.influence.passes import PassSettings
-from assay.influence.scores import (
-    Queries,
-    precondition_queries,
-    query_gradients,
-    score_rows,
-)
+from assay.influence.queries import Queries, precondition_queries, query_gradients
+from assay.influence.scores import score_rows
 from assay.influence.sharding import Shard
 from assay.models.encode import EncodedExample, encode
 from assay.models.load import LanguageModel

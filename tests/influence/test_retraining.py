@@ -16,7 +16,8 @@ from assay.influence.ekfac import LayerFactors, eigenbasis, precondition
 from assay.influence.factors import fit_factors
 from assay.influence.modules import linear_modules
 from assay.influence.passes import PassSettings
-from assay.influence.scores import precondition_queries, query_gradients, score_rows
+from assay.influence.queries import precondition_queries, query_gradients
+from assay.influence.scores import score_rows
 from assay.models.encode import EncodedExample
 from assay.models.load import LanguageModel
 from tests.influence.conftest import captured_gradients

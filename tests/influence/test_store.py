@@ -18,7 +18,8 @@ from psutil import Process
 from assay.errors import AssayError
 from assay.influence.modules import linear_modules
 from assay.influence.passes import PassSettings
-from assay.influence.scores import evidence_columns, query_gradients, score_rows
+from assay.influence.queries import query_gradients
+from assay.influence.scores import evidence_columns, score_rows
 from assay.influence.store import DiskStore, MemoryStore, Rows, finished_store
 from assay.models.encode import encode
 from tests.influence.conftest import KINDS, REVIEWS, examples

@@ -19,7 +19,8 @@ from transformers.pytorch_utils import Conv1D
 from assay.influence.factors import fit_factors
 from assay.influence.modules import linear_modules
 from assay.influence.passes import PassSettings
-from assay.influence.scores import precondition_queries, query_gradients, score_rows
+from assay.influence.queries import precondition_queries, query_gradients
+from assay.influence.scores import score_rows
 from assay.models.encode import IGNORED, Batch, EncodedExample, collate, encode
 from assay.models.load import LanguageModel
 from assay.models.loss import response_losses

@@ -27,7 +27,7 @@ from assay.influence.ekfac import damped
 from assay.influence.factors import Factors, fit_eigenvalues, fit_factors
 from assay.influence.modules import Sink
 from assay.influence.passes import PassSettings, autocast, backward_pass, evaluating
-from assay.influence.scores import Queries, precondition_queries
+from assay.influence.queries import Queries, precondition_queries
 from assay.influence.sharding import ALONE, Shard
 from assay.models.encode import Batch, EncodedExample, collate
 from assay.models.load import LanguageModel
