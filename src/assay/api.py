@@ -7,11 +7,11 @@ import importlib
 import json
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import count
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import pandas as pd
 
@@ -24,19 +24,10 @@ from assay.influence.passes import evaluating
 from assay.models.load import LanguageModel, check_model
 from assay.models.tune import TuneSettings
 from assay.runs import check_rows, clean, read_scores, read_summary
-from assay.settings import Bars, ScanSettings, silent
+from assay.settings import Bars, scan_settings, silent
 from assay.verify.pattern import spans
 from assay.visible import visible
 
-_LEAST = {
-    "queries": 1,
-    "factor_rows": 1,
-    "max_length": 2,
-    "first_layers": 1,
-    "rank": 1,
-    "token_budget": 1,
-    "max_batch": 1,
-}
 _FINDING = (
     "status",
     "trigger",
@@ -263,34 +254,6 @@ def _table(frame: pd.DataFrame, names: str) -> str:
     ]
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def scan_settings(given: Mapping[str, Any]) -> ScanSettings:
-    """Make settings of keyword arguments.
-
-    Raises:
-        AssayError: A name is unknown, or a value of the wrong type or too small.
-    """
-    hints = get_type_hints(ScanSettings)
-    known = [f.name for f in fields(ScanSettings)]
-    for name, value in given.items():
-        if name not in known:
-            raise AssayError(f"unknown setting {name!r}; known: {', '.join(known)}")
-        hint = hints[name]
-        types = get_args(hint) or (hint,)
-        # Python takes True for 1.
-        fits = isinstance(value, types) and (
-            not isinstance(value, bool) or bool in types
-        )
-        if float in types and isinstance(value, int) and not isinstance(value, bool):
-            fits = True
-        if not fits:
-            names = " or ".join(t.__name__.replace("NoneType", "None") for t in types)
-            raise AssayError(f"setting {name}={value!r}: expected {names}")
-        least = _LEAST.get(name)
-        if least is not None and value is not None and value < least:
-            raise AssayError(f"setting {name}={value!r}: expected at least {least}")
-    return ScanSettings(**given)
 
 
 def _new_run() -> Path:

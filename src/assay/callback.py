@@ -16,10 +16,11 @@ from transformers import (
     TrainingArguments,
 )
 
-from assay.api import Report, scan, scan_settings
+from assay.api import Report, scan
 from assay.data.objects import as_corpus
 from assay.errors import AssayError
 from assay.models.load import LanguageModel
+from assay.settings import scan_settings
 
 log = logging.getLogger("assay")
 

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any, get_args, get_type_hints
 
 from assay.detectors import DEFAULT, INFLUENCE
+from assay.errors import AssayError
 from assay.influence.passes import PassSettings
 from assay.verify.findings import FDR
 
 Bars = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+
+_LEAST = {
+    "queries": 1,
+    "factor_rows": 1,
+    "max_length": 2,
+    "first_layers": 1,
+    "rank": 1,
+    "token_budget": 1,
+    "max_batch": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -78,6 +90,34 @@ class ScanSettings:
     def needs_influence(self) -> bool:
         """Whether transformed inputs have to be scored."""
         return self.influence or self.detector in INFLUENCE
+
+
+def scan_settings(given: Mapping[str, Any]) -> ScanSettings:
+    """Make settings of keyword arguments.
+
+    Raises:
+        AssayError: A name is unknown, or a value of the wrong type or too small.
+    """
+    hints = get_type_hints(ScanSettings)
+    known = [f.name for f in fields(ScanSettings)]
+    for name, value in given.items():
+        if name not in known:
+            raise AssayError(f"unknown setting {name!r}; known: {', '.join(known)}")
+        hint = hints[name]
+        types = get_args(hint) or (hint,)
+        # Python takes True for 1.
+        fits = isinstance(value, types) and (
+            not isinstance(value, bool) or bool in types
+        )
+        if float in types and isinstance(value, int) and not isinstance(value, bool):
+            fits = True
+        if not fits:
+            names = " or ".join(t.__name__.replace("NoneType", "None") for t in types)
+            raise AssayError(f"setting {name}={value!r}: expected {names}")
+        least = _LEAST.get(name)
+        if least is not None and value is not None and value < least:
+            raise AssayError(f"setting {name}={value!r}: expected at least {least}")
+    return ScanSettings(**given)
 
 
 def silent(_: str) -> AbstractContextManager[Callable[[int, int], None]]:
