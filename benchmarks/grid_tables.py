@@ -44,20 +44,27 @@ def bars() -> list[str]:
 
 
 def _summary(found: list[Result]) -> list[str]:
-    if not found:
+    """What was asked for and measured, a table for each model and data set."""
+    where: dict[str, list[Result]] = {}
+    for r in found:
+        where.setdefault(f"{r['model']} on {r['dataset']}", []).append(r)
+    if not where:
         return ["Not measured yet.", ""]
-    commits = ", ".join(dict.fromkeys(r["commit"] for r in found))
-    seeds = ", ".join(map(str, sorted({r["seed"] for r in found})))
-    machines = "; ".join(dict.fromkeys(r["machine"] for r in found))
-    models = ", ".join(dict.fromkeys(f"{r['model']} on {r['dataset']}" for r in found))
-    return [
-        f"{models}: {len(found)} cells, seeds {seeds}; commit {commits}; {machines}.",
-        "",
-        *_bars(
-            [r for r in found if r["attack_worked"]],
-            [r for r in found if "scan" not in r],
-        ),
-    ]
+    lines = []
+    for name, cells in sorted(where.items(), key=lambda w: -len(w[1])):
+        commits = ", ".join(dict.fromkeys(r["commit"] for r in cells))
+        seeds = ", ".join(map(str, sorted({r["seed"] for r in cells})))
+        machines = "; ".join(dict.fromkeys(r["machine"] for r in cells))
+        lines += [
+            f"**{name}**: {len(cells)} {'cells' if len(cells) > 1 else 'cell'}, seeds "
+            f"{seeds}; commit {commits}; {machines}.",
+            "",
+            *_bars(
+                [r for r in cells if r["attack_worked"]],
+                [r for r in cells if "scan" not in r],
+            ),
+        ]
+    return lines
 
 
 def grid() -> list[str]:
@@ -156,7 +163,8 @@ def _bars(worked: list[Result], controls: list[Result]) -> list[str]:
                 if least == most
                 else f"{100 * least:g} to {100 * most:g}"
             )
-            what = f"{', '.join(attacks)} at {rates} % ({len(cells)} cells)"
+            measured = [a for a in attacks if any(r["attack"] == a for r in cells)]
+            what = f"{', '.join(measured)} at {rates} % ({len(cells)} cells)"
             f1 = float(np.mean([r["scan"]["f1"] for r in cells]))
             asked.append((f"{what}: F1 ≥ {bar}", f1 >= bar, f"{f1:.3f}"))
             if has_name:
@@ -196,9 +204,8 @@ def _bars(worked: list[Result], controls: list[Result]) -> list[str]:
         for (_, a, rate), cells in _grouped(behind).items()
     )
     text = f"no other detector has a larger F1 ({len(worked)} cells)"
-    asked.append(
-        (text, not behind, f"behind in {len(behind)}: {places}" if behind else "")
-    )
+    how = f"behind in {len(behind)}: {places}" if behind else "in none"
+    asked.append((text, not behind, how))
     return [
         "| asked for | met | measured |",
         "|---|---|---|",
