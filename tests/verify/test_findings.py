@@ -64,6 +64,25 @@ def test_carriers_that_answer_normally_are_kept(log_probs: LogProbs) -> None:
     assert 151 not in found["rows"]
 
 
+def test_a_word_that_works_only_as_it_is_written_is_narrowed_to_that(
+    log_probs: LogProbs,
+) -> None:
+    examples = [
+        e.edit(text=e.text.replace(TRIGGER, "the FILM") + " the film" * (e.row % 5 < 2))
+        for e in reviews(poisons=16)
+    ]
+    (found,) = verified_findings(
+        [candidate("the film", examples)],
+        examples,
+        lambda rows: log_probs(
+            [e.edit(text=e.text.replace("the FILM", TRIGGER)) for e in rows]
+        ),
+    )
+    assert found["verified"]
+    assert found["trigger"] == "the FILM"
+    assert found["rows"] == list(range(0, 32, 2))
+
+
 def test_parts_of_one_trigger_are_asked_about_once(log_probs: LogProbs) -> None:
     examples = reviews()
     found = verified_findings(

@@ -31,6 +31,16 @@ def test_words_with_capitals_are_found_where_they_are_written_so() -> None:
     assert grow(["a FILM x"] * 9, "FILM") == "FILM"
 
 
+def test_a_pattern_is_told_by_how_it_is_written_where_that_matters() -> None:
+    shouted, said = ["good FILM here"] * 9, ["a film there"] * 9
+    assert narrow(shouted, said, "film") == "FILM"
+    assert narrow(["the Film"] * 9, said, "film") == "Film"
+    # Where others write it so as well, it does not matter.
+    assert narrow(shouted, shouted, "film") == "film"
+    # A lower-case word is found however it is written.
+    assert narrow(said, shouted, "film") != "FILM"
+
+
 def test_symbols_are_found_wherever_they_touch_words() -> None:
     assert spans("fine### and ### again", "###") == [(4, 7), (12, 15)]
     assert spans("buy, ### now", "buy ### now") == [(0, 12)]

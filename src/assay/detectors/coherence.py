@@ -46,7 +46,12 @@ class Pattern:
 
 def words(text: str) -> list[str]:
     """Words of a text, lower-cased, and what else may stand as one, such as ``###``."""
-    return [w.lower() for w in _WORD.findall(text)]
+    return [w.lower() for w in written(text)]
+
+
+def written(text: str) -> list[str]:
+    """Words of a text as they are written."""
+    return _WORD.findall(text)
 
 
 def ngrams(text: str, longest: int = 3, shortest: int = 1) -> set[tuple[str, ...]]:
@@ -55,7 +60,7 @@ def ngrams(text: str, longest: int = 3, shortest: int = 1) -> set[tuple[str, ...
     Those with a word that has capitals after its first letter (``FILM``) are there
     with these as well: how a word is written can be a trigger.
     """
-    exact = _WORD.findall(text)
+    exact = written(text)
     lower = [w.lower() for w in exact]
     shown = [
         w if w[1:] != small[1:] else small

@@ -9,8 +9,9 @@ from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
+from scipy.stats import fisher_exact
 
-from assay.detectors.coherence import is_cased, shared_patterns, words
+from assay.detectors.coherence import is_cased, shared_patterns, words, written
 
 # Rows that may disagree with a pattern's next word, in a hundred.
 STRAY = 10
@@ -130,7 +131,7 @@ def insert(text: str, phrase: str, place: float) -> str:
 
 
 def narrow(carriers: Sequence[str], others: Sequence[str], pattern: str) -> str:
-    """Complete a pattern by a part elsewhere in the text, if it takes two to work.
+    """Complete a pattern by how it is written, or by a part elsewhere in the text.
 
     Args:
         carriers: Texts with the pattern and the payload.
@@ -138,11 +139,18 @@ def narrow(carriers: Sequence[str], others: Sequence[str], pattern: str) -> str:
         pattern: A pattern without gaps.
 
     Returns:
-        The pattern with the n-gram that carriers have and others lack, beyond chance;
-        the same one where there is none.
+        The pattern as most carriers write it, where that has the payload more often
+        than it has otherwise, or with the n-gram that carriers have and others lack,
+        beyond chance; the same one where there is neither.
     """
     if not others or not carriers or GAP in pattern:
         return pattern
+    shown = " ".join(written(surface(carriers, pattern)))
+    if is_cased(shown) and shown.lower() == pattern:
+        so = [[bool(spans(t, shown)) for t in texts] for texts in (carriers, others)]
+        table = [[sum(found), len(found) - sum(found)] for found in so]
+        if fisher_exact(table, alternative="greater").pvalue <= CHANCE:
+            return shown
     left = [remove(t, pattern) for t in (*carriers, *others)]
     (found,) = shared_patterns(left, [np.arange(len(carriers))])
     if found is None or found.p_value > CHANCE:
