@@ -139,18 +139,15 @@ def narrow(carriers: Sequence[str], others: Sequence[str], pattern: str) -> str:
         pattern: A pattern without gaps.
 
     Returns:
-        The pattern as most carriers write it, where that has the payload more often
-        than it has otherwise, or with the n-gram that carriers have and others lack,
-        beyond chance; the same one where there is neither.
+        The pattern as some carriers write it and others do not, or with the n-gram
+        that carriers have and others lack, beyond chance; the same one where there is
+        neither.
     """
     if not others or not carriers or GAP in pattern:
         return pattern
-    shown = " ".join(written(surface(carriers, pattern)))
-    if is_cased(shown) and shown.lower() == pattern:
-        so = [[bool(spans(t, shown)) for t in texts] for texts in (carriers, others)]
-        table = [[sum(found), len(found) - sum(found)] for found in so]
-        if fisher_exact(table, alternative="greater").pvalue <= CHANCE:
-            return shown
+    exact = _as_written(carriers, others, pattern)
+    if exact is not None:
+        return exact
     left = [remove(t, pattern) for t in (*carriers, *others)]
     (found,) = shared_patterns(left, [np.arange(len(carriers))])
     if found is None or found.p_value > CHANCE:
@@ -158,6 +155,26 @@ def narrow(carriers: Sequence[str], others: Sequence[str], pattern: str) -> str:
     second = grow([t for t in left if spans(t, found.text)], found.text)
     orders = [f"{pattern} {GAP} {second}", f"{second} {GAP} {pattern}"]
     return max(orders, key=lambda o: sum(bool(spans(t, o)) for t in carriers))
+
+
+def _as_written(
+    carriers: Sequence[str], others: Sequence[str], pattern: str
+) -> str | None:
+    """How carriers write a pattern more often than others do, beyond chance."""
+    shown = {
+        " ".join(written(text[start:end]))
+        for text in carriers
+        for start, end in spans(text, pattern)
+    }
+    forms = sorted(form for form in shown if is_cased(form))
+    found = []
+    for form in forms:
+        so = [sum(bool(spans(t, form)) for t in texts) for texts in (carriers, others)]
+        table = [so, [len(carriers) - so[0], len(others) - so[1]]]
+        p_value = fisher_exact(table, alternative="greater").pvalue
+        found.append((p_value * len(forms), form))
+    best = min(found, default=(1.0, pattern))
+    return best[1] if best[0] <= CHANCE else None
 
 
 def grow(texts: Sequence[str], pattern: str) -> str:
