@@ -69,7 +69,7 @@ def describe(finding: dict[str, Any]) -> str:
         f"    put on other rows it adds {finding['effect']:.1f} nats "
         f"\\[{low:.1f}, {high:.1f}] to it; "
         f"placebos add {round(median(finding['placebo_effects']), 1) + 0.0:.1f}\n"
-        f"    taken out of its own rows it costs {finding['drop']:.1f}; "
+        f"    taken out of its own rows it costs {round(finding['drop'], 1) + 0.0:.1f}; "
         f"{finding['prefers']:.0%} of the others give in\n"
         f"    {decided}"
     )
