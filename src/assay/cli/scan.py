@@ -68,8 +68,8 @@ def describe(finding: dict[str, Any]) -> str:
         f"{words} with [bold]{trigger}[/] {says} [bold]{payload}[/]: {verdict}\n"
         f"    put on other rows it adds {finding['effect']:.1f} nats "
         f"\\[{low:.1f}, {high:.1f}] to it; "
-        f"placebos add {round(median(finding['placebo_effects']), 1) + 0.0:.1f}\n"
-        f"    taken out of its own rows it costs {round(finding['drop'], 1) + 0.0:.1f}; "
+        f"placebos add {median(finding['placebo_effects']):z.1f}\n"
+        f"    taken out of its own rows it costs {finding['drop']:z.1f}; "
         f"{finding['prefers']:.0%} of the others give in\n"
         f"    {decided}"
     )
