@@ -109,12 +109,13 @@ def test_the_end_is_reached(
     shown = capsys.readouterr().err
     assert f"0 remove, {total} keep, 0 unsure; 0 of the {total} rows" in shown
     assert "go on with" not in shown
-    # Rows that are not flagged come by their own rank, and say why they are here.
-    assert "only its score is high" in shown
     assert review(monkeypatch, "", folder) == 0
     assert f"1 of {total}" not in capsys.readouterr().err
     assert review(monkeypatch, "k\n", folder, "--most", str(total + 5)) == 0
     assert f"{total + 1} of {total + 5}" in capsys.readouterr().err
+    # Rows that no finding is about come last, and say why they are here.
+    assert review(monkeypatch, "k\n" * 40, folder, "--most", str(total + 40)) == 0
+    assert "only its score is high" in capsys.readouterr().err
 
 
 def test_clean_honours_decisions(
