@@ -200,7 +200,7 @@ def _bars(worked: list[Result], controls: list[Result]) -> list[str]:
             asked.append((what, bool(np.mean(values) <= bar), how))
     behind = [r for r in worked if others(r) > r["scan"]["f1"]]
     places = ", ".join(
-        f"{a} {rate:.0%} ({len(cells)})"
+        f"{a} {100 * rate:g}% ({len(cells)})"
         for (_, a, rate), cells in _grouped(behind).items()
     )
     text = f"no other detector has a larger F1 ({len(worked)} cells)"
