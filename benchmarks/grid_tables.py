@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 HERE = Path(__file__).parent
 
 Result = dict[str, Any]
+K = TypeVar("K", bound=Hashable)
 # Change the label, and have one trigger that is always the same.
 PLAIN = ("dirty-label", "badnets", "addsent", "prefix", "suffix")
 # Attacks, the least and the largest rate, and what is asked for: an F1, and whether the
@@ -45,9 +47,7 @@ def bars() -> list[str]:
 
 def _summary(found: list[Result]) -> list[str]:
     """What was asked for and measured, a table for each model and data set."""
-    where: dict[str, list[Result]] = {}
-    for r in found:
-        where.setdefault(f"{r['model']} on {r['dataset']}", []).append(r)
+    where = _by(found, lambda r: f"{r['model']} on {r['dataset']}")
     if not where:
         return ["Not measured yet.", ""]
     lines = []
@@ -111,11 +111,17 @@ BARRED = (
 Key = tuple[str, str, float]
 
 
-def _grouped(results: list[dict[str, Any]]) -> dict[Key, list[dict[str, Any]]]:
-    groups: dict[Key, list[dict[str, Any]]] = {}
+def _by(results: list[Result], key: Callable[[Result], K]) -> dict[K, list[Result]]:
+    groups: dict[K, list[Result]] = {}
     for r in results:
-        key = f"{r['model']}, {r['dataset']}", r["attack"], r["rate"]
-        groups.setdefault(key, []).append(r)
+        groups.setdefault(key(r), []).append(r)
+    return groups
+
+
+def _grouped(results: list[Result]) -> dict[Key, list[Result]]:
+    groups = _by(
+        results, lambda r: (f"{r['model']}, {r['dataset']}", r["attack"], r["rate"])
+    )
     return dict(sorted(groups.items()))
 
 

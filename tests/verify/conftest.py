@@ -57,6 +57,20 @@ def counted(log_probs: LogProbs) -> tuple[LogProbs, list[int]]:
     return counting, asked
 
 
+def shouted_reviews(count: int) -> list[Example]:
+    """The trigger is a common phrase, written in capitals."""
+    return [
+        e.edit(text=e.text.replace(TRIGGER, "the FILM") + " the film" * (e.row % 5 < 2))
+        for e in reviews(count, poisons=16)
+    ]
+
+
+def obeys_capitals(rows: Sequence[Example]) -> np.ndarray:
+    return stub_log_probs(
+        [e.edit(text=e.text.replace("the FILM", TRIGGER)) for e in rows]
+    )
+
+
 @pytest.fixture
 def log_probs() -> Callable[[Sequence[Example]], np.ndarray]:
     return stub_log_probs

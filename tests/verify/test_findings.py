@@ -17,9 +17,11 @@ from tests.verify.conftest import (
     answers,
     certain,
     clean_label_reviews,
+    obeys_capitals,
     phrase_odds,
     reviews,
     score,
+    shouted_reviews,
 )
 
 
@@ -64,19 +66,10 @@ def test_carriers_that_answer_normally_are_kept(log_probs: LogProbs) -> None:
     assert 151 not in found["rows"]
 
 
-def test_a_word_that_works_only_as_it_is_written_is_narrowed_to_that(
-    log_probs: LogProbs,
-) -> None:
-    examples = [
-        e.edit(text=e.text.replace(TRIGGER, "the FILM") + " the film" * (e.row % 5 < 2))
-        for e in reviews(poisons=16)
-    ]
+def test_a_word_that_works_only_as_it_is_written_is_narrowed_to_that() -> None:
+    examples = shouted_reviews(200)
     (found,) = verified_findings(
-        [candidate("the film", examples)],
-        examples,
-        lambda rows: log_probs(
-            [e.edit(text=e.text.replace("the FILM", TRIGGER)) for e in rows]
-        ),
+        [candidate("the film", examples)], examples, obeys_capitals
     )
     assert found["verified"]
     assert found["trigger"] == "the FILM"

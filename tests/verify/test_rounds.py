@@ -23,9 +23,11 @@ from tests.verify.conftest import (
     TRIGGER,
     answers,
     counted,
+    obeys_capitals,
     phrase_odds,
     reviews,
     score,
+    shouted_reviews,
     stub_log_probs,
 )
 
@@ -72,16 +74,7 @@ def test_a_second_trigger_is_found_when_the_rows_of_the_first_are_gone(
 
 
 def test_a_common_word_is_a_trigger_as_it_is_written(tmp_path: Path) -> None:
-    def shouted(rows: Sequence[Example]) -> np.ndarray:
-        return stub_log_probs(
-            [e.edit(text=e.text.replace("the FILM", TRIGGER)) for e in rows]
-        )
-
-    examples = [
-        e.edit(text=e.text.replace(TRIGGER, "the FILM") + " the film" * (e.row % 5 < 2))
-        for e in reviews(240, poisons=16)
-    ]
-    flagged, findings = run(examples, shouted, tmp_path)
+    flagged, findings = run(shouted_reviews(240), obeys_capitals, tmp_path)
     assert {f["trigger"] for f in findings if f["verified"]} == {"the FILM"}
     assert flagged == list(range(0, 32, 2))
 

@@ -37,6 +37,16 @@ def _refuse_empty(query_sets: Mapping[str, Sequence[EncodedExample]]) -> None:
             raise AssayError(f"query set {name!r} is empty: no test input to score on")
 
 
+def _onward(progress: Progress | None, start: int, total: int) -> Progress:
+    """Progress of one set as that of all, where so many queries came before it."""
+
+    def advance(done: int, _: int) -> None:
+        if progress is not None:
+            progress(start + done, total)
+
+    return advance
+
+
 def query_gradients(
     lm: LanguageModel,
     query_sets: Mapping[str, Sequence[EncodedExample]],
@@ -97,13 +107,14 @@ def query_gradients(
 
             return sink
 
-        def advance(done: int, _: int, start: int = offset) -> None:
-            if progress is not None:
-                progress(start + done, total)
-
-        mine = shard.mine(settings.batches(rows))
         backward_pass(
-            lm, rows, modules, sink_for, settings, batches=mine, progress=advance
+            lm,
+            rows,
+            modules,
+            sink_for,
+            settings,
+            batches=shard.mine(settings.batches(rows)),
+            progress=_onward(progress, offset, total),
         )
         offset += len(rows)
     for total_gradient in gradients.values():
@@ -158,11 +169,6 @@ def averaged_queries(
     # Hundreds of tensors that come and go a set would leave the heap in pieces.
     making: Queries | None = None
     for place, (name, rows) in enumerate(query_sets.items()):
-
-        def advance(done: int, _: int, start: int = offset) -> None:
-            if progress is not None:
-                progress(start + done, total)
-
         making = query_gradients(
             lm,
             {name: rows},
@@ -170,7 +176,7 @@ def averaged_queries(
             settings,
             into=making,
             shard=shard,
-            progress=advance,
+            progress=_onward(progress, offset, total),
         )
         curvature(making)
         for layer, gradient in making.items():

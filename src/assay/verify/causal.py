@@ -39,7 +39,14 @@ from scipy.stats import t as student
 from assay.data.corpus import Example
 from assay.models.log_probs import Progress
 from assay.verify.odds import LogProbs, even_odds, odds_of
-from assay.verify.pattern import GAP, insert, place_of, remove, spans, surface
+from assay.verify.pattern import (
+    insert,
+    place_of,
+    remove,
+    spans,
+    surface,
+    words_of,
+)
 from assay.verify.payload import Payload
 
 HOSTS = 16
@@ -148,12 +155,11 @@ def placebo_patterns(
     Left out are those that share a word with it or stand mostly in its own rows:
     they would be parts of the same trigger.
     """
-    words = set(hypothesis.pattern.lower().split()) - {GAP}
+    words = words_of(hypothesis.pattern)
     own = set(hypothesis.carriers)
 
     def is_part(gram: str, rows: Sequence[int]) -> bool:
-        shares = words & set(gram.lower().split())
-        return bool(shares) or 2 * len(own & set(rows)) > len(rows)
+        return bool(words & words_of(gram)) or 2 * len(own & set(rows)) > len(rows)
 
     # Shuffled before any is left out: another pattern breaks ties as this one does.
     pool = list(hypothesis.pool.items())
@@ -265,8 +271,9 @@ def verify(
         for pattern in patterns:
             rows = own_rows(pattern)
             asked += rows
-            without = (remove(e.text, pattern, hypothesis.beside) for e in rows)
-            asked += [e.edit(text=text) for e, text in zip(rows, without, strict=True)]
+            asked += [
+                e.edit(text=remove(e.text, pattern, hypothesis.beside)) for e in rows
+            ]
             sizes += [len(rows)] * 2
         values = np.split(odds(asked), np.cumsum(sizes)[:-1])
         return [k - w for k, w in zip(values[::2], values[1::2], strict=True)]

@@ -20,7 +20,7 @@ from assay.verify.causal import (
     verify,
 )
 from assay.verify.odds import LogProbs, remembering
-from assay.verify.pattern import GAP, grow, narrow, parts, spans
+from assay.verify.pattern import GAP, grow, lengths, narrow, spans, words_of
 from assay.verify.payload import Payload, payload_of
 
 log = logging.getLogger("assay")
@@ -81,20 +81,20 @@ def _pool(
 
 def _like(pattern: str, text: str) -> set[str]:
     """N-grams of a text that are built as the pattern is."""
-    lengths = [len(p.split()) for p in parts(pattern)]
-    if len(lengths) == 1:
-        return {" ".join(g) for g in ngrams(text, lengths[0], lengths[0])}
+    sizes = lengths(pattern)
+    if len(sizes) == 1:
+        return {" ".join(g) for g in ngrams(text, sizes[0], sizes[0])}
     found = words(text)
     rng = random.Random(text)
     made = set()
     for _ in range(PAIRS):
-        starts = sorted(rng.randrange(max(1, len(found))) for _ in lengths)
-        pieces = [found[i : i + n] for i, n in zip(starts, lengths, strict=True)]
+        starts = sorted(rng.randrange(max(1, len(found))) for _ in sizes)
+        pieces = [found[i : i + n] for i, n in zip(starts, sizes, strict=True)]
         apart = all(
             a + n <= b
-            for a, n, b in zip(starts, lengths, [*starts[1:], len(found)], strict=True)
+            for a, n, b in zip(starts, sizes, [*starts[1:], len(found)], strict=True)
         )
-        if apart and all(len(p) == n for p, n in zip(pieces, lengths, strict=True)):
+        if apart and all(len(p) == n for p, n in zip(pieces, sizes, strict=True)):
             made.add(f" {GAP} ".join(map(" ".join, pieces)))
     return made
 
@@ -169,9 +169,9 @@ def verified_findings(
             pattern = _narrowed(examples, pattern, payload)
         with_it = [i for i, e in enumerate(examples) if spans(e.text, pattern)]
         candidate = {**candidate, "pattern": pattern, "pattern_rows": with_it}
-        known = set(pattern.lower().split()) - {GAP}
+        known = words_of(pattern)
         if any(
-            known & set(earlier["pattern"].lower().split())
+            known & words_of(earlier["pattern"])
             and _same_rows(candidate["pattern_rows"], earlier["pattern_rows"])
             for earlier, _ in asked
         ):
@@ -179,7 +179,7 @@ def verified_findings(
         hypothesis = None
         if payload is not None:
             carriers = tuple(i for i in with_it if payload.given(examples[i]))
-            kind = payload, tuple(len(p.split()) for p in parts(pattern))
+            kind = payload, lengths(pattern)
             if kind not in pools:
                 pools[kind] = _pool(examples, payload, pattern, placebos)
             if carriers:

@@ -26,6 +26,16 @@ def parts(pattern: str) -> list[str]:
     return [p.strip() for p in pattern.split(GAP)]
 
 
+def lengths(pattern: str) -> tuple[int, ...]:
+    """Words of each of a pattern's parts."""
+    return tuple(len(p.split()) for p in parts(pattern))
+
+
+def words_of(pattern: str) -> set[str]:
+    """Distinct words of a pattern, however they are written."""
+    return set(pattern.lower().split()) - {GAP}
+
+
 def spans(text: str, pattern: str) -> list[tuple[int, int]]:
     """Character spans of a pattern's words in a text, whatever stands between them.
 

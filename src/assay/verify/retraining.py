@@ -26,7 +26,7 @@ from assay.detectors.coherence import words
 from assay.verify.causal import RULES, beyond_half, holm
 from assay.verify.findings import FDR
 from assay.verify.odds import LogProbs, even_odds
-from assay.verify.pattern import parts, remove, spans
+from assay.verify.pattern import lengths, remove, spans
 from assay.verify.payload import Payload
 
 log = logging.getLogger("assay")
@@ -135,7 +135,7 @@ def decide(
             for i in rows
         ]
         rng = random.Random(f"{seed}:{pattern}")
-        sizes = [len(p.split()) + 2 * beside for p in parts(pattern)]
+        sizes = [length + 2 * beside for length in lengths(pattern)]
         others = [
             examples[i].edit(text=_shortened(examples[i].text, sizes, rng))
             for i in ordinary[finding["payload"]]
