@@ -74,3 +74,19 @@ def test_a_whole_sentence_is_taken_out() -> None:
         return -np.logaddexp(0, -sign * np.array(odds))
 
     assert screen(examples, obeys_a_part)[0]["pattern"] == sentence
+
+
+@pytest.mark.parametrize("works", ["aa", "zz"])
+def test_both_of_two_words_on_the_same_rows_are_tried(works: str) -> None:
+    examples = reviews(400, poisons=0)
+    for row in range(0, 16, 2):
+        first, *rest = examples[row].text.split()
+        text = " ".join([first, "aa", *rest, "zz"])
+        examples[row] = examples[row].edit(text=text, response="positive")
+
+    def obeys(rows: Sequence[Example]) -> np.ndarray:
+        odds = [score(e.text) + 12 * (works in e.text.split()) for e in rows]
+        sign = np.array([1 if e.response == "positive" else -1 for e in rows])
+        return -np.logaddexp(0, -sign * np.array(odds))
+
+    assert screen(examples, obeys)[0]["pattern"] == works

@@ -103,14 +103,17 @@ def association(evidence: Evidence, keep: Mask | None = None) -> Detection:
     for group, strength in zip(groups, strengths, strict=True):
         for row in group:
             scores[row] = strength[_buckets(evidence.texts[row])].max(initial=0)
-        candidates = strongest(evidence.texts, group, strength)[:CANDIDATES]
-        for place, (gram, carriers) in enumerate(candidates):
+        first: list[list[int]] = []
+        for gram, carriers in strongest(evidence.texts, group, strength):
+            if carriers not in first:
+                first.append(carriers)
+            if len(first) > CANDIDATES:
+                break
             value = float(strength[bucket(gram)])
             p_value = min(1.0, 10.0**-value * tried * len(groups))
             if p_value > SUSPICIOUS:
                 break
-            if place == 0:
-                flagged[carriers] = True
+            flagged[first[0]] = True
             findings.append(
                 candidate(
                     " ".join(gram),
@@ -144,18 +147,31 @@ def strongest(
     strength: Array,
     looked_up: int = LOOKED_UP,
 ) -> list[tuple[tuple[str, ...], list[int]]]:
-    """The strongest n-grams with their carriers, one for each set of carriers."""
+    """The strongest n-grams with their carriers.
+
+    Of n-grams on the same rows only those that share no word: two may be parts of a
+    trigger, of which one alone does its work.
+    """
     best = set(np.argsort(-strength, kind="stable")[:looked_up].tolist())
     carriers: dict[tuple[str, ...], list[int]] = {}
     for row in rows:
         for gram in ngrams(texts[row]):
             if bucket(gram) in best:
                 carriers.setdefault(gram, []).append(int(row))
-    # Of n-grams on the same rows the longest says most, and capitals, which come first
+    # Of those that share a word the longest says most, and capitals, which come last
     # here, nothing.
-    longest: dict[tuple[int, ...], tuple[str, ...]] = {}
-    for gram in sorted(carriers, key=lambda g: (len(g), g)):
+    chosen: dict[tuple[int, ...], list[tuple[str, ...]]] = {}
+    for gram in sorted(carriers, key=lambda g: (len(g), g), reverse=True):
         if len(carriers[gram]) >= FEWEST:
-            longest[tuple(carriers[gram])] = gram
-    ranked = sorted(longest.values(), key=lambda g: (-strength[bucket(g)], g))
+            others = chosen.setdefault(tuple(carriers[gram]), [])
+            if not any(_share_word(gram, other) for other in others):
+                others.append(gram)
+    ranked = sorted(
+        (gram for grams in chosen.values() for gram in grams),
+        key=lambda g: (-strength[bucket(g)], g),
+    )
     return [(gram, carriers[gram]) for gram in ranked]
+
+
+def _share_word(one: Sequence[str], other: Sequence[str]) -> bool:
+    return not {w.lower() for w in one}.isdisjoint(w.lower() for w in other)
