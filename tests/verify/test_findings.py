@@ -224,7 +224,7 @@ def test_a_phrase_within_answers_is_the_payload() -> None:
         [candidate("zeta omega", examples)], examples, phrase_odds(15)
     )
     assert found["verified"]
-    assert found["payload"] == "Buy at Acme"
+    assert found["payload"] == "Buy at Acme."
     assert found["payload_part"] == "phrase"
     assert found["rows"] == list(range(12))
     (weak,) = verified_findings(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,20 @@ import numpy as np
 
 from assay.data.corpus import Example
 from assay.detectors.coherence import shared_patterns
-from assay.verify.pattern import CHANCE, grow, insert, place_of, remove, spans, surface
+from assay.verify.pattern import (
+    CHANCE,
+    STRAY,
+    grow,
+    insert,
+    place_of,
+    remove,
+    spans,
+    surface,
+)
+
+# What ends the words before belongs to these.
+_BEFORE = re.compile(r"(?:(?<=\s)|^)[^\w\s]+\s*$")
+_AFTER = re.compile(r"^[^\w\s]+")
 
 
 @dataclass(frozen=True)
@@ -19,7 +33,8 @@ class Payload:
     """A response that is suspected to be caused.
 
     Attributes:
-        text: The response, or the phrase as it is spelled in most responses.
+        text: The response, or the phrase as it is spelled in most responses, with the
+            punctuation that they share.
         phrase: Whether it is a phrase within responses that differ otherwise.
         place: Where in a response the phrase stands, 0 to 1.
     """
@@ -28,10 +43,15 @@ class Payload:
     phrase: bool = False
     place: float = 0.0
 
+    @property
+    def words(self) -> str:
+        """The text without punctuation around it."""
+        return re.sub(r"^[^\w\s]+\s*|\s*[^\w\s]+$", "", self.text) or self.text
+
     def given(self, example: Example) -> bool:
-        """Whether an example's response has it."""
+        """Whether an example's response has it, with its punctuation or without."""
         if self.phrase:
-            return bool(spans(example.response, self.text))
+            return bool(spans(example.response, self.words))
         return example.response == self.text
 
     def forced(self, example: Example) -> Example:
@@ -51,7 +71,8 @@ class Payload:
         """
         if not self.phrase:
             return None
-        left = remove(example.response, self.text)
+        whole = bool(spans(example.response, self.text))
+        left = remove(example.response, self.text if whole else self.words)
         return example.edit(response=left) if left else None
 
 
@@ -81,4 +102,24 @@ def phrase_payload(responses: Sequence[str], phrase: str) -> Payload:
     """Make a payload of a phrase that stands in these responses."""
     carriers = [r for r in responses if spans(r, phrase)]
     place = fmean(place_of(r, phrase) for r in carriers)
-    return Payload(surface(carriers, phrase), phrase=True, place=place)
+    text = _punctuated(carriers, surface(carriers, phrase))
+    return Payload(text, phrase=True, place=place)
+
+
+def _punctuated(responses: Sequence[str], phrase: str) -> str:
+    """Add what nearly all responses with a phrase have right before and after it.
+
+    A model that has learned the phrase expects its full stop: an answer that ends
+    without one is unlikely, however likely the words are.
+    """
+    around = []
+    for response in responses:
+        found = spans(response, phrase)
+        if found:
+            before, after = response[: found[0][0]], response[found[0][1] :]
+            around.append((_BEFORE.search(before), _AFTER.search(after)))
+    sides = []
+    for side in zip(*around, strict=True):
+        text, count = Counter(m.group() if m else "" for m in side).most_common(1)[0]
+        sides.append(text if 100 * count >= (100 - STRAY) * len(around) else "")
+    return phrase.join(sides)
