@@ -196,7 +196,8 @@ def test_a_part_of_the_trigger_is_lengthened_before_it_is_tested(
     assert found["payload_part"] == "response"
 
 
-def test_a_trigger_in_two_parts_is_recovered() -> None:
+def in_two_parts() -> tuple[list[Example], LogProbs]:
+    """Rows with both parts of a trigger, rows with one, and a model that obeys both."""
     examples = reviews(poisons=0)
     for row in range(0, 60, 2):
         parts = ("alpha", "beta") if row < 40 else (("alpha",), ("beta",))[row % 4 // 2]
@@ -210,12 +211,31 @@ def test_a_trigger_in_two_parts_is_recovered() -> None:
         sign = np.array([1 if e.response == "positive" else -1 for e in rows])
         return -np.logaddexp(0, -sign * odds)
 
+    return examples, obeys_both
+
+
+def test_a_trigger_in_two_parts_is_recovered() -> None:
+    examples, obeys_both = in_two_parts()
     found = verified_findings(
         [candidate(p, examples) for p in ("alpha", "beta")], examples, obeys_both
     )
     assert [f["pattern"] for f in found] == [f"alpha {GAP} beta"]
     assert found[0]["verified"]
     assert found[0]["rows"] == list(range(0, 40, 2))
+
+
+def test_a_part_that_is_also_alone_elsewhere_does_not_hide_the_trigger() -> None:
+    examples, obeys_both = in_two_parts()
+    alone = candidate("alpha", examples)
+    alone["pattern_rows"] = list(range(40, 60, 4))
+    found = verified_findings(
+        [alone, candidate("alpha", examples)], examples, obeys_both
+    )
+    assert [(f["payload"], f["verified"]) for f in found] == [
+        ("negative", False),
+        ("positive", True),
+    ]
+    assert found[1]["pattern"] == f"alpha {GAP} beta"
 
 
 def test_a_phrase_within_answers_is_the_payload() -> None:

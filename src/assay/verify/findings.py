@@ -136,7 +136,7 @@ def verified_findings(
         candidates: A detector's findings, most promising first; each needs
             ``pattern`` and ``pattern_rows``, and may have ``beside``: how many words
             on either side are taken out with it. Candidates on the same rows as an
-            earlier one with the same words are not asked twice.
+            earlier one with the same words and payload are not asked twice.
         examples: The training rows.
         log_probs: Log-probability of each example's response under the tuned model.
         seed: Seed of draws.
@@ -173,7 +173,9 @@ def verified_findings(
         if any(
             known & words_of(earlier["pattern"])
             and _same_rows(candidate["pattern_rows"], earlier["pattern_rows"])
-            for earlier, _ in asked
+            # A part of a trigger may stand alone in as many rows that answer otherwise.
+            and (tested is None or payload is None or tested.payload == payload)
+            for earlier, tested in asked
         ):
             continue
         hypothesis = None

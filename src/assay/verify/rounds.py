@@ -196,6 +196,11 @@ def experiments(
         The rows of verified triggers, ``(N,)``, and everything that was tested.
     """
     flagged = np.zeros(len(lab.examples), dtype=bool)
+    labels = response_groups([e.response for e in lab.examples])
+
+    def question(finding: dict[str, Any]) -> tuple[str, str | None]:
+        return finding["pattern"], finding["response"] if len(labels) > 1 else None
+
     findings: list[dict[str, Any]] = []
     near: list[dict[str, Any]] = []
     most = HYPOTHESES
@@ -204,19 +209,19 @@ def experiments(
     lab.check()
     screened = lab.screen()
     while True:
-        known = {f["pattern"] for f in findings}
+        known = set(map(question, findings))
         suspects = {"screen": _unflagged(screened, flagged)}
         suspects |= {d.name: d.findings for d in proposed}
         candidates = [
-            c for c in (*near, *proposals(suspects)) if c["pattern"] not in known
+            c for c in (*near, *proposals(suspects)) if question(c) not in known
         ]
         found = lab.test(candidates, ~flagged, most)
-        findings += [f for f in found if f["pattern"] not in known]
+        findings += [f for f in found if question(f) not in known]
         verified = [f for f in found if f["verified"]]
         if not verified:
             doubtful = undecided(_left(findings, flagged), lab.examples)
-            decided = {f["pattern"]: f for f in lab.decide(doubtful, flagged)}
-            findings = [decided.get(f["pattern"], f) for f in findings]
+            decided = {question(f): f for f in lab.decide(doubtful, flagged)}
+            findings = [decided.get(question(f), f) for f in findings]
             verified = [f for f in decided.values() if f["verified"]]
         if not verified:
             return flagged, findings
