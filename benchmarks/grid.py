@@ -72,8 +72,8 @@ OPEN_ATTACKS = ("fixed-output", "refusal", "appended")
 CONTROLS = ("clean", "mentions", "label-noise", "boilerplate")
 REFUSAL = "I'm sorry, but I can't help with that."
 TESTS = 400
-# Seeds 0 to 6, and those from 10 on, were looked at while the method was developed.
-SCORED = [7, 8, 9]
+# Seeds below 100 were looked at while the method was developed.
+SCORED = [101, 102, 103]
 KEPT = (
     "trigger",
     "payload",
