@@ -31,6 +31,7 @@ from assay.visible import visible
 _FINDING = (
     "status",
     "trigger",
+    "minimal",
     "payload",
     "payload_part",
     "rows",

@@ -140,5 +140,9 @@ def test_a_finding_is_told_in_short_and_safe_lines() -> None:
     weak = describe({**finding, "verified": False})
     assert "strong words, not flagged" in weak
     assert "p = 0.02 for that among 249 placebos" in weak
+    short = describe({**finding, "minimal": "[red]cf"}).split("\n")
+    assert short[3] == r"    [bold]\[red]cf[/] alone does as much"
+    assert short[4] == lines[3]
+    assert describe({**finding, "minimal": finding["trigger"]}).split("\n") == lines
     found = describe({"rows": [1], "pattern": "[b]zz"})
     assert r"1 rows sharing [bold]\[b]zz[/], not testable" in found

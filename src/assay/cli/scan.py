@@ -63,6 +63,10 @@ def describe(finding: dict[str, Any]) -> str:
         decided = f"a model tuned without them contradicts {contradicted} of {own}"
         if finding["verified"]:
             decided += f": {p_value}, corrected for all patterns asked about"
+    part = ""
+    if finding.get("minimal", finding["trigger"]) != finding["trigger"]:
+        enough = safe(shortened(finding["minimal"], WORDS))
+        part = f"    [bold]{enough}[/] alone does as much\n"
     says = "answer" if finding["payload_part"] == "response" else "say"
     return (
         f"{words} with [bold]{trigger}[/] {says} [bold]{payload}[/]: {verdict}\n"
@@ -71,7 +75,7 @@ def describe(finding: dict[str, Any]) -> str:
         f"placebos add {median(finding['placebo_effects']):z.1f}\n"
         f"    taken out of its own rows it costs {finding['drop']:z.1f}; "
         f"{finding['prefers']:.0%} of the others give in\n"
-        f"    {decided}"
+        f"{part}    {decided}"
     )
 
 

@@ -67,6 +67,8 @@ def _card(run: Run, number: int, finding: dict[str, Any]) -> dict[str, Any]:
             for name in ("effect", "effect_interval", "drop", "prefers")
         }
         card["p_value"] = shown_p_value(finding)
+        if finding.get("minimal", finding["trigger"]) != finding["trigger"]:
+            card["minimal"] = shortened(finding["minimal"], 200)
         if "retrained" in finding:
             card["contradicted"] = finding["retrained"]["contradicted"]
         card["placebos"] = len(finding["placebo_effects"])

@@ -19,8 +19,17 @@ from assay.verify.causal import (
     holm,
     verify,
 )
+from assay.verify.minimal import minimal_pattern
 from assay.verify.odds import LogProbs, remembering
-from assay.verify.pattern import GAP, grow, lengths, narrow, spans, words_of
+from assay.verify.pattern import (
+    GAP,
+    grow,
+    lengths,
+    narrow,
+    spans,
+    surface,
+    words_of,
+)
 from assay.verify.payload import Payload, payload_of
 
 log = logging.getLogger("assay")
@@ -151,7 +160,8 @@ def verified_findings(
         ``sufficient`` (moves other rows, but its own do not need it), ``dismissed``
         or ``untestable``. Patterns are lengthened to all that their rows share. The
         ``rows`` of a verified one are all rows that carry the pattern and the
-        payload; others in its ``pattern_rows`` answer otherwise and are kept.
+        payload; others in its ``pattern_rows`` answer otherwise and are kept. Its
+        ``minimal`` is the shortest part of it that does as much.
     """
     placebos = placebos_for(fdr, most)
     # Patterns of one payload share rows and placebos.
@@ -235,6 +245,9 @@ def verified_findings(
             if needed:
                 status = "verified"
                 finding["rows"] = list(hypothesis.carriers)
+                part = minimal_pattern(hypothesis, examples, log_probs, seed=seed)
+                texts = [examples[i].text for i in hypothesis.carriers]
+                finding["minimal"] = surface(texts, part)
             elif p_alone <= fdr:
                 status = "sufficient"
             finding |= {

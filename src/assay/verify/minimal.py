@@ -1,0 +1,73 @@
+"""How little of a trigger still does its work?"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import numpy as np
+
+from assay.data.corpus import Example
+from assay.verify.causal import HOSTS, Hypothesis, hosts_for, inserted
+from assay.verify.odds import LogProbs, odds_of
+from assay.verify.pattern import GAP, remove
+
+# Share of the whole pattern's effects that a part must keep.
+KEEPS = 0.9
+
+
+def minimal_pattern(
+    hypothesis: Hypothesis,
+    examples: Sequence[Example],
+    log_probs: LogProbs,
+    *,
+    seed: int = 0,
+) -> str:
+    """Shorten a pattern from both ends until an effect drops.
+
+    A part does as much as the whole where, put on the same other rows, it raises the
+    payload's log-probability as far in the mean, and, taken out of the same own rows,
+    lowers it as far in the median. Words within the part are not tried: it stays a
+    word sequence that can be looked for.
+
+    Args:
+        hypothesis: A verified pattern and its payload.
+        examples: The training rows.
+        log_probs: Log-probability of each example's response under the tuned model.
+        seed: Seed of the draws of rows; those of `verify` where it is the same.
+
+    Returns:
+        The shortest such part; the pattern itself where every word is needed.
+    """
+    payload, whole = hypothesis.payload, hypothesis.pattern
+    hosts = hosts_for(examples, payload, whole, seed)
+    rng = random.Random(f"{seed}:{whole}")
+    rows = hypothesis.carriers
+    own = [examples[i] for i in rng.sample(rows, min(HOSTS, len(rows)))]
+    odds = odds_of(payload, log_probs)
+    bare, full = odds([payload.forced(e) for e in hosts]), odds(own)
+
+    def effects(part: str) -> tuple[float, float]:
+        asked = inserted(part, own, hosts, payload)
+        asked += [e.edit(text=remove(e.text, part, hypothesis.beside)) for e in own]
+        put, taken = np.split(odds(asked), [len(hosts)])
+        return float((put - bare).mean()), float(np.median(full - taken))
+
+    enough = [KEEPS * effect for effect in effects(whole)]
+    shortest = whole
+    while True:
+        kept: list[tuple[float, str]] = []
+        for part in _shorter(shortest):
+            found = effects(part)
+            if all(e >= least for e, least in zip(found, enough, strict=True)):
+                kept.append((min(found), part))
+        if not kept:
+            return shortest
+        shortest = max(kept)[1]
+
+
+def _shorter(pattern: str) -> list[str]:
+    """A pattern without its first word, and without its last."""
+    words = pattern.split()
+    parts = [" ".join(words[1:]), " ".join(words[:-1])]
+    return [p for p in (part.strip(f" {GAP}") for part in parts) if p]
