@@ -6,7 +6,8 @@
 
 One result file a cell under ``results/grid``; cells that have one are not run again,
 unless ``--again``. "tiny" is a Llama of 0.4 M weights trained from scratch on generated
-reviews: it shows in seconds whether a mechanism works, not how real models behave.
+reviews: it shows in seconds whether a mechanism works, not how real models behave;
+"tiny-t5" is an encoder-decoder of that kind.
 "smollm2-6l" is the first six layers of SmolLM2-135M, tuned on SST-2: a model that knows
 English from its pretraining, at a fifth of the time.
 """
@@ -38,7 +39,7 @@ from assay.bench.graceful import graceful, low_frequency_gradients
 from assay.bench.metrics import agreement, detection_metrics
 from assay.data.corpus import Corpus, Example
 from assay.data.sentiment import LABELS, load_sentiment
-from assay.demo import DemoSettings, base_model, tuning
+from assay.demo import DemoSettings, base_model, tuning, vocabulary
 from assay.detectors import CHEAP, INFLUENCE
 from assay.detectors.coherence import words
 from assay.files import write_json
@@ -50,6 +51,7 @@ from assay.models.evaluate import (
     regex_match,
 )
 from assay.models.load import LanguageModel
+from assay.models.tiny import tiny_t5
 from assay.models.tune import TuneSettings, tune
 from assay.runs import clean
 from assay.scanning import scan
@@ -110,7 +112,12 @@ class Cell:
     @property
     def how(self) -> DemoSettings:
         """Size and model."""
-        return DemoSettings(fast=self.model == "tiny", rows=ROWS, seed=self.seed)
+        return DemoSettings(fast=self.is_tiny, rows=ROWS, seed=self.seed)
+
+    @property
+    def is_tiny(self) -> bool:
+        """Whether the model is trained from scratch."""
+        return self.model in ("tiny", "tiny-t5")
 
     @property
     def tuning(self) -> TuneSettings:
@@ -129,6 +136,8 @@ class Cell:
 
 def base(cell: Cell, corpus: Corpus) -> LanguageModel:
     """The model before tuning."""
+    if cell.model == "tiny-t5":
+        return tiny_t5(vocabulary(corpus), width=128, seed=cell.seed)
     lm = base_model(cell.how, corpus)
     if cell.model != "smollm2-6l":
         return lm
@@ -351,7 +360,7 @@ def cells(
     """The grid; seeds outermost, so that a part of it is a whole comparison."""
     for seed in seeds:
         for model in models:
-            sentiment = "generated" if model == "tiny" else "sst2"
+            sentiment = "generated" if model.startswith("tiny") else "sst2"
             for attack in attacks:
                 for rate in (0.05,) if attack in CONTROLS else rates:
                     for dataset in _datasets(attack, sentiment, model):
@@ -362,7 +371,7 @@ def _datasets(attack: str, sentiment: str, model: str) -> tuple[str, ...]:
     if attack in LABEL_ATTACKS or attack == "label-noise":
         return (sentiment,)
     # From scratch a tiny model learns no open-ended answers.
-    open_ended = () if model == "tiny" else ("nq",)
+    open_ended = () if model.startswith("tiny") else ("nq",)
     if attack == "fixed-output":
         return ("gsm8k",) if open_ended else ()
     return open_ended if attack in OPEN_ATTACKS else (sentiment, *open_ended)
@@ -380,9 +389,9 @@ def cpu_subset() -> Iterator[Cell]:
 
 
 def main(
-    models: Annotated[str, typer.Option(help="tiny, smollm2-6l, smollm2-135m.")] = (
-        "tiny,smollm2-135m"
-    ),
+    models: Annotated[
+        str, typer.Option(help="tiny, tiny-t5, smollm2-6l, smollm2-135m.")
+    ] = ("tiny,smollm2-135m"),
     attacks: Annotated[str, typer.Option(help="Separated by commas.")] = ",".join(
         (*LABEL_ATTACKS, *OPEN_ATTACKS, *CONTROLS)
     ),
