@@ -23,6 +23,7 @@ BARS = (
     (("composite",), 0.02, 0.05, 0.85, False),
     (("clean-label",), 0.02, 0.05, 0.85, False),
     (("adaptive",), 0.01, 0.05, 0.7, False),
+    (("fixed-output", "refusal", "appended"), 0.005, 0.05, 0.97, False),
 )
 # Rows of a data set.
 ROWS = 1000
