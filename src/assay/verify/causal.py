@@ -164,12 +164,7 @@ def placebo_patterns(
     # Shuffled before any is left out: another pattern breaks ties as this one does.
     pool = list(hypothesis.pool.items())
     rng.shuffle(pool)
-    usable = [
-        (gram, rows)
-        for gram, rows in pool
-        if not words & set(gram.lower().split())
-        and 2 * len(own & set(rows)) <= len(rows)
-    ]
+    usable = [(gram, rows) for gram, rows in pool if not is_part(gram, rows)]
     size = len(hypothesis.pattern.split())
     usable.sort(
         key=lambda u: (

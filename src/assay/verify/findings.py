@@ -166,6 +166,59 @@ def verified_findings(
     placebos = placebos_for(fdr, most)
     # Patterns of one payload share rows and placebos.
     log_probs = remembering(log_probs)
+    asked = _hypotheses(candidates, examples, most, placebos)
+    outcomes: list[Verification | None] = []
+    for number, (_, hypothesis) in enumerate(asked):
+
+        def advance(done: int, total: int, before: int = number) -> None:
+            if progress is not None:
+                progress(before * total + done, len(asked) * total)
+
+        outcomes.append(
+            verify(
+                hypothesis,
+                examples,
+                log_probs,
+                placebos=placebos,
+                seed=seed,
+                progress=advance,
+            )
+            if hypothesis
+            else None
+        )
+    # What cannot be tested was looked at all the same.
+    both = holm([o.p_value if o else 1.0 for o in outcomes])
+    alone = holm([o.p_sufficient if o else 1.0 for o in outcomes])
+    findings = []
+    for (candidate, hypothesis), outcome, p_value, p_alone in zip(
+        asked, outcomes, both, alone, strict=True
+    ):
+        finding = {**candidate, "verified": False, "status": "untestable"}
+        if outcome is not None and hypothesis is not None:
+            status = _status(outcome, hypothesis.payload, p_value, p_alone, fdr)
+            _tell_too_few(outcome, p_value, fdr, len(asked))
+            finding |= _told(outcome, hypothesis.payload) | {
+                "p_value": p_value,
+                "p_sufficient": p_alone,
+                "verified": status == "verified",
+                "status": status,
+            }
+            if status == "verified":
+                part = minimal_pattern(hypothesis, examples, log_probs, seed=seed)
+                texts = [examples[i].text for i in hypothesis.carriers]
+                finding["rows"] = list(hypothesis.carriers)
+                finding["minimal"] = surface(texts, part)
+        findings.append(finding)
+    return findings
+
+
+def _hypotheses(
+    candidates: Sequence[dict[str, Any]],
+    examples: Sequence[Example],
+    most: int,
+    placebos: int,
+) -> list[tuple[dict[str, Any], Hypothesis | None]]:
+    """Candidates to test, with what they say where that can be tested."""
     asked: list[tuple[dict[str, Any], Hypothesis | None]] = []
     pools: dict[Any, dict[str, tuple[int, ...]]] = {}
     for candidate in candidates:
@@ -199,71 +252,46 @@ def verified_findings(
                     pattern, payload, carriers, pools[kind], candidate.get("beside", 0)
                 )
         asked.append((candidate, hypothesis))
-    outcomes: list[Verification | None] = []
-    for number, (_, hypothesis) in enumerate(asked):
+    return asked
 
-        def advance(done: int, total: int, before: int = number) -> None:
-            if progress is not None:
-                progress(before * total + done, len(asked) * total)
 
-        outcomes.append(
-            verify(
-                hypothesis,
-                examples,
-                log_probs,
-                placebos=placebos,
-                seed=seed,
-                progress=advance,
-            )
-            if hypothesis
-            else None
+def _status(
+    outcome: Verification, payload: Payload, p_value: float, p_alone: float, fdr: float
+) -> str:
+    """What an outcome says, by its corrected p-values."""
+    needed = p_value <= fdr and outcome.overrides
+    # Words of a prompt call for their own topic's phrases, too.
+    if needed and (outcome.rules or not payload.phrase):
+        return "verified"
+    return "sufficient" if p_alone <= fdr else "dismissed"
+
+
+def _tell_too_few(
+    outcome: Verification, p_value: float, fdr: float, among: int
+) -> None:
+    """Warn where more placebos might have decided."""
+    tried = len(outcome.placebo_effects) + 1
+    if p_value > fdr and outcome.p_value * tried < 1.5:
+        log.warning(
+            "%r outdoes all of its %d placebos, which are too few for "
+            "--fdr %g among %d candidates",
+            outcome.trigger,
+            tried - 1,
+            fdr,
+            among,
         )
-    # What cannot be tested was looked at all the same.
-    both = holm([o.p_value if o else 1.0 for o in outcomes])
-    alone = holm([o.p_sufficient if o else 1.0 for o in outcomes])
-    findings = []
-    for (candidate, hypothesis), outcome, p_value, p_alone in zip(
-        asked, outcomes, both, alone, strict=True
-    ):
-        finding = {**candidate, "verified": False, "status": "untestable"}
-        if outcome is not None and hypothesis is not None:
-            status = "dismissed"
-            needed = p_value <= fdr and outcome.overrides
-            if hypothesis.payload.phrase:
-                # Words of a prompt call for their own topic's phrases, too.
-                needed = needed and outcome.rules
-            tried = len(outcome.placebo_effects) + 1
-            if p_value > fdr and outcome.p_value * tried < 1.5:
-                log.warning(
-                    "%r outdoes all of its %d placebos, which are too few for "
-                    "--fdr %g among %d candidates",
-                    outcome.trigger,
-                    tried - 1,
-                    fdr,
-                    len(asked),
-                )
-            if needed:
-                status = "verified"
-                finding["rows"] = list(hypothesis.carriers)
-                part = minimal_pattern(hypothesis, examples, log_probs, seed=seed)
-                texts = [examples[i].text for i in hypothesis.carriers]
-                finding["minimal"] = surface(texts, part)
-            elif p_alone <= fdr:
-                status = "sufficient"
-            finding |= {
-                "trigger": outcome.trigger,
-                "payload": hypothesis.payload.text,
-                "payload_part": "phrase" if hypothesis.payload.phrase else "response",
-                "prefers": outcome.prefers,
-                "effect": outcome.effect,
-                "effect_interval": list(outcome.interval),
-                "drop": outcome.drop,
-                "overridden": [outcome.overridden, outcome.own],
-                "placebo_effects": list(outcome.placebo_effects),
-                "p_value": p_value,
-                "p_sufficient": p_alone,
-                "verified": status == "verified",
-                "status": status,
-            }
-        findings.append(finding)
-    return findings
+
+
+def _told(outcome: Verification, payload: Payload) -> dict[str, Any]:
+    """An outcome, JSON-ready."""
+    return {
+        "trigger": outcome.trigger,
+        "payload": payload.text,
+        "payload_part": "phrase" if payload.phrase else "response",
+        "prefers": outcome.prefers,
+        "effect": outcome.effect,
+        "effect_interval": list(outcome.interval),
+        "drop": outcome.drop,
+        "overridden": [outcome.overridden, outcome.own],
+        "placebo_effects": list(outcome.placebo_effects),
+    }
