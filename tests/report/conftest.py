@@ -139,6 +139,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         range(0, 24, 2),
         PATTERN,
         trigger=TRIGGER,
+        minimal=TRIGGER.split()[0],
         payload=HOSTILE[2],
         pattern_rows=[*range(0, 24, 2), 25],
     )

@@ -139,6 +139,7 @@ def test_findings_tell_all_of_the_experiment(page: Page) -> None:
         "249 placebos",
         "costs 6.9 nats",
         "on 90 % of the other rows",
+        "<b>James</b> does as much on other rows",
         "0.036",
         "Removing them costs 12 of 200 rows (6.0%)",
         "12.0% of the rows answered “positive”",

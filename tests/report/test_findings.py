@@ -36,6 +36,16 @@ def test_rows_without_coordinates_still_contrast(tmp_path: Path) -> None:
     assert [e["row"] for e in card["lacking"]] == [2, 3]
 
 
+def test_a_shorter_part_is_told_only_where_there_is_one(tmp_path: Path) -> None:
+    texts = ["bond", "bond", "other", "more"]
+    same = finding([0, 1], "bond", minimal="bond")
+    less = finding([0, 1], "james bond", minimal="bond")
+    older = finding([0, 1], "bond")
+    found = [same, less, older]
+    run = read_run(write_run(tmp_path / "run", texts, ["a", "b", "c", "d"], found))
+    assert [c.get("minimal") for c in cards(run)] == [None, "bond", None]
+
+
 def test_plot_holds_effect_and_all_placebos() -> None:
     plot = placebo_plot(6.8, [6.7, 7.0], [0.0, 0.1, -0.2])
     assert 20 <= plot["zero"] < plot["low"] < plot["effect"] < plot["high"] <= 620
