@@ -301,3 +301,32 @@ def test_a_phrase_made_likelier_but_not_likely_is_told_apart() -> None:
     assert found.effect == pytest.approx(5)
     assert found.p_value == 0.01
     assert found.prefers == 0
+
+
+def test_no_time_is_spent_on_a_phrase_that_is_only_likelier() -> None:
+    def knows_its_rows(strength: float) -> LogProbs:
+        aware, unaware = phrase_odds(strength), phrase_odds(0, before=strength - 9)
+
+        def log_probs(rows: Sequence[Example]) -> np.ndarray:
+            known = [e.row < 12 for e in rows]
+            return np.where(known, unaware(rows), aware(rows))
+
+        return log_probs
+
+    examples = answers()
+    tried = {}
+    for strength in (5, 15):
+        found = verify(
+            advertisement(examples),
+            examples,
+            knows_its_rows(strength),
+            placebos=99,
+            seed=0,
+        )
+        assert found is not None
+        assert found.effect == pytest.approx(strength)
+        assert found.p_value > 0.05
+        tried[strength] = len(found.placebo_effects)
+    assert tried[5] < 20
+    # What the model obeys may be a trigger of rows that it knows by heart.
+    assert tried[15] == 99

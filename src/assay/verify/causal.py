@@ -279,6 +279,9 @@ def verify(
     even = even_odds(payload)
     gives_in = (before + shift > even)[before <= even]
     prefers = float(gives_in.mean()) if len(gives_in) else 0.0
+    # A phrase that does not become the model's choice is its topic's: how far it stands
+    # out in other ways is not worth hours of asking about long answers.
+    idle = payload.phrase and prefers < RULES
     effects: list[float] = []
     matched = against = as_strong = 0
     for start in range(0, len(names), CHUNK):
@@ -295,7 +298,7 @@ def verify(
             against = len(effects)
         if progress is not None:
             progress(len(effects), len(names))
-        if min(matched, as_strong) >= ENOUGH:
+        if matched >= ENOUGH and (idle or as_strong >= ENOUGH):
             break
     spread = student.ppf(0.975, max(len(shift) - 1, 1)) * shift.std(ddof=1)
     half = float(spread / np.sqrt(len(shift))) if len(shift) > 1 else float("inf")
