@@ -25,6 +25,7 @@ from assay.models.load import LanguageModel, check_model
 from assay.models.tune import TuneSettings
 from assay.runs import check_rows, clean, read_scores, read_summary
 from assay.settings import Bars, scan_settings, silent
+from assay.verify.findings import SET_ASIDE
 from assay.verify.pattern import spans
 from assay.visible import visible
 
@@ -226,7 +227,7 @@ class Report:
         summary = self.summary
         found = self.findings
         tables = [
-            _table(found[found["status"] != "dismissed"], "trigger payload status"),
+            _table(found[~found["status"].isin(SET_ASIDE)], "trigger payload status"),
             _table(self.suspects.head(10), "row trigger payload text response"),
         ]
         return (

@@ -42,6 +42,7 @@ from assay.runs import (
 )
 from assay.settings import Bars, ScanSettings, silent
 from assay.survival import survival
+from assay.verify.findings import parted
 from assay.verify.odds import LogProbs
 from assay.verify.rounds import Laboratory, experiments, verdict_of
 
@@ -239,13 +240,13 @@ def _scan(
         chosen = _verified(models, key, evidence, detections)
     write_tables(run, corpus, detections, chosen)
     write_rows(run, corpus, evidence, detections[DEFAULT])
-    dismissed = [f for f in chosen.findings if f.get("status") == "dismissed"]
+    findings, dismissed = parted(chosen.findings)
     summary = {
         "verdict": chosen.verdict,
         "rows": len(corpus),
         "flagged": int(chosen.flagged.sum()),
         "detector": settings.detector,
-        "findings": [f for f in chosen.findings if f not in dismissed],
+        "findings": findings,
         "dismissed": dismissed,
         "reused": reused,
         "timings": models.timings,

@@ -145,4 +145,4 @@ def test_a_finding_is_told_in_short_and_safe_lines() -> None:
     assert short[4] == lines[3]
     assert describe({**finding, "minimal": finding["trigger"]}).split("\n") == lines
     found = describe({"rows": [1], "pattern": "[b]zz"})
-    assert r"1 rows sharing [bold]\[b]zz[/], not testable" in found
+    assert r"1 rows sharing [bold]\[b]zz[/], not tested" in found

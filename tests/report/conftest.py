@@ -151,12 +151,20 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         trigger=HOSTILE[1],
     )
     gone = finding([40], HOSTILE[4], verified=False, status="dismissed")
+    nothing = {
+        "rows": [41],
+        "pattern_rows": [41],
+        "pattern": HOSTILE[5],
+        "proposer": "hidden-geometry",
+        "verified": False,
+        "status": "untestable",
+    }
     folder = write_run(
         tmp_path_factory.mktemp("hostile") / "run",
         texts,
         responses,
         [found, other],
-        dismissed=[gone],
+        dismissed=[gone, nothing],
         source=f"{HOSTILE[1]}.jsonl",
         prefix=f"{HOSTILE[0]}-",
     )

@@ -9,7 +9,7 @@ import pytest
 
 from assay.data.corpus import Example
 from assay.verify import findings as module
-from assay.verify.findings import verified_findings
+from assay.verify.findings import parted, verified_findings
 from assay.verify.odds import LogProbs
 from assay.verify.pattern import GAP, insert, spans
 from tests.verify.conftest import (
@@ -264,3 +264,14 @@ def test_a_clean_label_trigger_is_named_but_not_acted_on() -> None:
     assert not found[1]["verified"]
     # What speaks for a trigger all the same.
     assert found[1]["prefers"] == 1
+
+
+def test_what_was_verified_is_told_first_and_nothing_is_lost() -> None:
+    statuses = ("untestable", "sufficient", "dismissed", "verified", "sufficient", None)
+    found = [
+        {"number": i, "verified": s == "verified"} | ({"status": s} if s else {})
+        for i, s in enumerate(statuses)
+    ]
+    reported, aside = parted(found)
+    assert [f["number"] for f in reported] == [3, 1, 4, 5]
+    assert [f["number"] for f in aside] == [0, 2]

@@ -147,7 +147,7 @@ def test_proposers_take_turns() -> None:
         ((), "clean"),
         (("dismissed",), "clean"),
         (("dismissed", "sufficient"), "suspicious"),
-        (("untestable",), "suspicious"),
+        (("untestable", "dismissed"), "clean"),
         (("sufficient", "verified"), "poisoned"),
     ],
 )

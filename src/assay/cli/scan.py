@@ -40,7 +40,7 @@ def describe(finding: dict[str, Any]) -> str:
     if "trigger" not in finding:
         if "pattern" in finding:
             shared = safe(shortened(finding["pattern"], WORDS))
-            words += f" sharing [bold]{shared}[/], not testable"
+            words += f" sharing [bold]{shared}[/], not tested"
         return words
     trigger, payload = (
         safe(shortened(finding[part], WORDS)) for part in ("trigger", "payload")
@@ -99,9 +99,11 @@ def show_summary(summary: dict[str, Any], corpus: Corpus, run: Path) -> None:
     for lines in told:
         out.print(lines)
     if summary.get("dismissed"):
+        tested = sum("effect" in f for f in summary["dismissed"])
+        more = len(summary["dismissed"]) - tested
         out.print(
-            f"  {len(summary['dismissed'])} other patterns tested and dismissed: "
-            "they do no more than placebos"
+            f"  {tested} other patterns tested and dismissed: they do no more than "
+            "placebos" + (f"; {more} go with no response or phrase" if more else "")
         )
     # Expanded: else rich takes from all columns alike where the text is too wide.
     table = Table(box=None, pad_edge=False, expand=True)

@@ -46,13 +46,12 @@ def verdict_sentence(run: Run) -> str:
     if summary["verdict"] == "suspicious":
         return (
             f"No row is flagged, but {len(run.findings)} of {tried} patterns tested "
-            "move the model as a trigger would without their own rows needing them, "
-            "or could not be tested."
+            "move the model as a trigger would without their own rows needing them."
         )
     if tried:
         return (
             f"None of {rows:,} rows is flagged: {tried} candidate patterns were "
-            "tested, and none of them does more than placebos do."
+            "looked into, and none of them does more than placebos do."
         )
     return f"None of {rows:,} rows is flagged, and no pattern gave reason for a test."
 

@@ -23,7 +23,6 @@ BINS = 40
 STATUS = {
     "verified": "verified trigger",
     "sufficient": "strong words, not flagged: their own rows do not need them",
-    "untestable": "not testable: no response or phrase goes with these words",
 }
 
 

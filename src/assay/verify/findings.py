@@ -38,6 +38,8 @@ log = logging.getLogger("assay")
 FDR = 0.05
 # Every further hypothesis costs the others power: Holm multiplies by their number.
 HYPOTHESES = 10
+# Statuses of findings that give no reason for suspicion.
+SET_ASIDE = ("dismissed", "untestable")
 # Placebos with a gap that are made of each row; most occur nowhere else.
 PAIRS = 20
 
@@ -48,6 +50,15 @@ def shown_p_value(finding: dict[str, Any]) -> float:
     What is only sufficient stands out by its effect on other rows alone.
     """
     return float(finding["p_value" if finding["verified"] else "p_sufficient"])
+
+
+def parted(
+    findings: Sequence[dict[str, Any]],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Part what is reported, what was verified first, from what gives no suspicion."""
+    aside = [f for f in findings if f.get("status") in SET_ASIDE]
+    reported = [f for f in findings if f.get("status") not in SET_ASIDE]
+    return sorted(reported, key=lambda f: not f.get("verified")), aside
 
 
 def placebos_for(level: float, hypotheses: int) -> int:

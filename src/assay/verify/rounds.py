@@ -273,6 +273,5 @@ def verdict_of(findings: Sequence[dict[str, Any]]) -> str:
     """Sum up what was tested in a word."""
     if any(f["verified"] for f in findings):
         return "poisoned"
-    return (
-        "suspicious" if any(f["status"] != "dismissed" for f in findings) else "clean"
-    )
+    strong = any(f["status"] == "sufficient" for f in findings)
+    return "suspicious" if strong else "clean"
