@@ -401,6 +401,9 @@ def main(
     seeds: Annotated[str, typer.Option(help="Separated by commas.")] = ",".join(
         map(str, SCORED)
     ),
+    datasets: Annotated[
+        str, typer.Option(help="Of each attack's data sets only these.")
+    ] = "generated,sst2,nq,gsm8k",
     subset: Annotated[str | None, typer.Option(help="cpu")] = None,
     part: Annotated[
         str, typer.Option(help="K/N: every N-th cell from the K-th (from 0) on.")
@@ -419,6 +422,7 @@ def main(
             [int(s) for s in seeds.split(",")],
         )
     )
+    chosen = [c for c in chosen if c.dataset in datasets.split(",")]
     first, step = map(int, part.split("/"))
     for number, cell in list(enumerate(chosen, 1))[first::step]:
         path = RESULTS / f"{cell.name}.json"
