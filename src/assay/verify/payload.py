@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 
 import numpy as np
@@ -43,7 +44,7 @@ class Payload:
     phrase: bool = False
     place: float = 0.0
 
-    @property
+    @cached_property
     def words(self) -> str:
         """The text without punctuation around it."""
         return re.sub(r"^[^\w\s]+\s*|\s*[^\w\s]+$", "", self.text) or self.text
