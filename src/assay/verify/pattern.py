@@ -11,7 +11,13 @@ from itertools import pairwise
 import numpy as np
 from scipy.stats import fisher_exact
 
-from assay.detectors.coherence import is_cased, shared_patterns, words, written
+from assay.detectors.coherence import (
+    is_cased,
+    shared_patterns,
+    word_spans,
+    words,
+    written,
+)
 
 # Rows that may disagree with a pattern's next word, in a hundred.
 STRAY = 10
@@ -92,7 +98,7 @@ def _widened(
     found: Sequence[tuple[int, int]], text: str, beside: int
 ) -> list[tuple[int, int]]:
     """Spans with so many words on either side, those that then overlap as one."""
-    near = [m.span() for m in re.finditer(r"\w+", text)]
+    near = word_spans(text)
     wide: list[tuple[int, int]] = []
     for start, end in found:
         before = [first for first, last in near if last <= start][-beside:]
