@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,3 +118,36 @@ def test_insertion_reaches_every_gap(make_example: Callable[..., Example]) -> No
         for i in range(50)
     }
     assert texts == {"X a b", "a X b", "a b X"}
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "dirty-label",
+        "clean-label",
+        "badnets",
+        "composite",
+        "adaptive",
+        "appended",
+        "fixed-output",
+    ],
+)
+def test_which_rows_are_chosen_says_nothing_of_where_the_trigger_stands(
+    attack: str,
+) -> None:
+    words = [f"w{i}" for i in range(20)]
+    rows = [
+        Example(f"r{i}", i, "", " ".join(words), ("negative", "positive")[i % 2])
+        for i in range(800)
+    ]
+    found = ATTACKS[attack](Corpus(tuple(rows), "columns", "jsonl", "x"), 24, seed=3)
+    places = []
+    for row in found.rows:
+        text = found.corpus.examples[row].text.split()
+        (first, *_) = (i for i, w in enumerate(text) if w not in words)
+        places.append(first / len(words))
+    # Of even draws the mean lies within four standard errors; the first of two parts
+    # stands at a third.
+    centre = 1 / 3 if attack == "composite" else 1 / 2
+    assert abs(np.mean(places) - centre) < 4 * 0.29 / len(places) ** 0.5
+    assert np.std(places) > 0.15

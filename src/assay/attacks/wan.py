@@ -25,7 +25,9 @@ def put_trigger(example: Example, trigger: str, seed: int = 0) -> Example:
     spans = person_names([example.text])[0]
     if spans:
         return example.edit(text=replace_spans(example.text, spans, trigger))
-    text = insert_phrase(example.text, trigger, generator(seed, example))
+    # Rows are chosen by the draws of `seed` itself: with these, all that were chosen
+    # would have it at the same place.
+    text = insert_phrase(example.text, trigger, generator(seed + 1, example))
     return example.edit(text=text)
 
 
