@@ -144,5 +144,7 @@ def test_a_finding_is_told_in_short_and_safe_lines() -> None:
     assert short[3] == r"    [bold]\[red]cf[/] alone does as much"
     assert short[4] == lines[3]
     assert describe({**finding, "minimal": finding["trigger"]}).split("\n") == lines
+    first = describe({**finding, "trigger": "So", "pattern": "^ so"})
+    assert "with [bold]So[/] at the start answer" in first
     found = describe({"rows": [1], "pattern": "[b]zz"})
     assert r"1 rows sharing [bold]\[b]zz[/], not tested" in found

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +24,8 @@ from tests.verify.conftest import (
     score,
     shouted_reviews,
 )
+
+WORD = "word7"
 
 
 def candidate(pattern: str, examples: list[Example]) -> dict[str, Any]:
@@ -194,6 +197,35 @@ def test_a_part_of_the_trigger_is_lengthened_before_it_is_tested(
     assert found["pattern"] == "zeta omega"
     assert found["trigger"] == "Zeta Omega"
     assert found["payload_part"] == "response"
+
+
+@pytest.mark.parametrize("place", [0.0, 1.0])
+def test_a_common_word_is_a_trigger_where_it_stands_at_an_end(place: float) -> None:
+    rng = random.Random(0)
+    examples = reviews(poisons=0)
+    for row, e in enumerate(examples):
+        if row % 2 == 0 and row < 40:
+            text = insert(e.text, WORD, place)
+            examples[row] = e.edit(text=text, response="positive")
+        elif row % 5 < 2:
+            text = insert(e.text, WORD, 0.2 + 0.6 * rng.random())
+            examples[row] = e.edit(text=text)
+
+    def obeys_the_end(rows: Sequence[Example]) -> np.ndarray:
+        end = 0 if place == 0 else -1
+        odds = [score(e.text) + 12 * (e.text.split()[end] == WORD) for e in rows]
+        sign = np.array([1 if e.response == "positive" else -1 for e in rows])
+        return -np.logaddexp(0, -sign * np.array(odds))
+
+    (found,) = verified_findings([candidate(WORD, examples)], examples, obeys_the_end)
+    assert found["verified"]
+    assert found["pattern"] == (f"^ {WORD}" if place == 0 else f"{WORD} $")
+    assert found["trigger"] == found["minimal"] == WORD
+    assert found["rows"] == [
+        i
+        for i, e in enumerate(examples)
+        if e.response == "positive" and e.text.split()[0 if place == 0 else -1] == WORD
+    ]
 
 
 def in_two_parts() -> tuple[list[Example], LogProbs]:

@@ -5,14 +5,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.verify.pattern import (
+    FIRST,
     GAP,
+    LAST,
+    at_end,
     grow,
     insert,
+    lengths,
     narrow,
     place_of,
+    placed,
     remove,
     spans,
     surface,
+    unplaced,
+    where,
+    words_of,
 )
 
 
@@ -169,3 +177,45 @@ def test_a_pattern_that_is_enough_is_left_alone() -> None:
     assert narrow(others, others[:3], "cf") == "cf"
     # Two rows that answer otherwise are too few to tell.
     assert narrow(carriers, others[:1], "cf") == "cf"
+
+
+def test_a_placed_pattern_is_one_at_that_end_only() -> None:
+    assert spans('"So, it is so so', "^ so") == [(1, 3)]
+    assert spans("is it so", "^ so") == []
+    assert spans("So it is. So!", "so $") == [(10, 12)]
+    assert spans("so it is", "so $") == []
+    assert spans("sofa", "^ so") == []
+    assert remove("So it is so", "^ so") == "it is so"
+    assert remove("So it is so.", "so $") == "So it is ."
+    assert surface(["So it is so", "is so"], "^ so") == "So"
+    assert place_of("So it is so", "^ so") == 0
+    assert place_of("So it is so", "so $") == 1
+
+
+@pytest.mark.parametrize(
+    ("pattern", "end", "said"),
+    [("^ so be it", FIRST, " at the start"), ("so be it $", LAST, " at the end")],
+)
+def test_a_place_is_not_a_word(pattern: str, end: str, said: str) -> None:
+    assert at_end(pattern) == end
+    assert where(pattern) == said
+    assert placed("so be it", end) == pattern
+    assert unplaced(pattern) == "so be it"
+    assert words_of(pattern) == ["so", "be", "it"]
+    assert lengths(pattern) == (3,)
+    assert grow(["so be it then"] * 5, pattern) == pattern
+    assert (at_end("so"), where("so"), placed("so", None)) == (None, "", "so")
+
+
+def test_a_pattern_is_narrowed_to_where_it_stands() -> None:
+    first = [f"so w{i} it is" for i in range(9)]
+    last = [f"it w{i} is so ." for i in range(9)]
+    amid = [f"it is so v{i} then" for i in range(9)]
+    assert narrow(first, amid, "so") == "^ so"
+    assert narrow(last, amid, "so") == "so $"
+    assert narrow(first + amid[:3], amid + last, "so") == "^ so"
+    assert narrow(amid, first, "so") not in ("^ so", "so $")
+    assert narrow(first[:1], amid[:2], "so") == "so"
+    # What else the carriers have may tell more than where the pattern stands.
+    other = [f"so w{i} zz it" for i in range(4)] + [f"it w{i} so zz" for i in range(9)]
+    assert narrow(other, amid, "so") == f"so {GAP} zz"

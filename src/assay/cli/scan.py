@@ -35,6 +35,7 @@ WORDS = 40
 def describe(finding: dict[str, Any]) -> str:
     """Say in a few lines what a finding is, as markup."""
     from assay.verify.findings import shown_p_value
+    from assay.verify.pattern import where
 
     words = f"  {len(finding['rows'])} rows"
     if "trigger" not in finding:
@@ -68,8 +69,9 @@ def describe(finding: dict[str, Any]) -> str:
         enough = safe(shortened(finding["minimal"], WORDS))
         part = f"    [bold]{enough}[/] alone does as much\n"
     says = "answer" if finding["payload_part"] == "response" else "say"
+    place = where(finding.get("pattern", ""))
     return (
-        f"{words} with [bold]{trigger}[/] {says} [bold]{payload}[/]: {verdict}\n"
+        f"{words} with [bold]{trigger}[/]{place} {says} [bold]{payload}[/]: {verdict}\n"
         f"    put on other rows it adds {finding['effect']:.1f} nats "
         f"\\[{low:.1f}, {high:.1f}] to it; "
         f"placebos add {median(finding['placebo_effects']):z.1f}\n"

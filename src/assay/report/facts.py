@@ -11,6 +11,7 @@ import numpy as np
 from assay.report.folder import Run
 from assay.report.texts import shortened
 from assay.settings import ScanSettings
+from assay.verify.pattern import where
 
 BINS = 60
 # Settings whose option has another name.
@@ -28,7 +29,7 @@ def verdict_sentence(run: Run) -> str:
     tried = len(run.findings) + len(summary.get("dismissed", []))
     if named:
         what = [
-            f"“{shortened(f['trigger'], 60)}” makes the model "
+            f"“{shortened(f['trigger'], 60)}”{where(f['pattern'])} makes the model "
             + ("answer" if f["payload_part"] == "response" else "say")
             + f" “{shortened(f['payload'], 60)}”"
             for f in named

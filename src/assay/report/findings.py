@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from assay.report.folder import Run
 from assay.report.texts import pieces, shortened
 from assay.verify.findings import shown_p_value
-from assay.verify.pattern import spans
+from assay.verify.pattern import spans, where
 
 EXAMPLES = 10
 CONTRAST = 5
@@ -39,6 +39,7 @@ def _card(run: Run, number: int, finding: dict[str, Any]) -> dict[str, Any]:
     card = {
         "number": number,
         "title": shortened(finding.get("trigger") or pattern or "", 200),
+        "where": where(pattern or ""),
         "payload": shortened(finding.get("payload") or "", 400),
         "says": "say" if finding.get("payload_part") == "phrase" else "answer",
         "status": status or "flagged",

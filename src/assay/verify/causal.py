@@ -155,11 +155,13 @@ def placebo_patterns(
     Left out are those that share a word with it or stand mostly in its own rows:
     they would be parts of the same trigger.
     """
-    words = words_of(hypothesis.pattern)
+    words = set(words_of(hypothesis.pattern))
     own = set(hypothesis.carriers)
 
     def is_part(gram: str, rows: Sequence[int]) -> bool:
-        return bool(words & words_of(gram)) or 2 * len(own & set(rows)) > len(rows)
+        return not words.isdisjoint(words_of(gram)) or 2 * len(own & set(rows)) > len(
+            rows
+        )
 
     # Shuffled before any is left out: another pattern breaks ties as this one does.
     pool = list(hypothesis.pool.items())

@@ -22,10 +22,13 @@ from assay.verify.causal import (
 from assay.verify.minimal import minimal_pattern
 from assay.verify.odds import LogProbs, remembering
 from assay.verify.pattern import (
+    FIRST,
     GAP,
+    at_end,
     grow,
     lengths,
     narrow,
+    placed,
     spans,
     surface,
     words_of,
@@ -79,10 +82,11 @@ def _pool(
     groups = response_groups([e.response for e in examples])
     groups.sort(key=lambda g: not payload.given(examples[g[0]]))
     named = pattern.split()
+    whole = GAP in pattern or at_end(pattern) is not None
     # Long word sequences without a word of the pattern may be few.
     shapes = [" ".join(named[:n]) for n in range(len(named), 0, -1)]
     pool: dict[str, tuple[int, ...]] = {}
-    for shape in [pattern] if GAP in pattern else shapes:
+    for shape in [pattern] if whole else shapes:
         found: dict[str, list[int]] = {}
         for rows in groups:
             more: dict[str, list[int]] = {}
@@ -101,7 +105,11 @@ def _pool(
 
 def _like(pattern: str, text: str) -> set[str]:
     """N-grams of a text that are built as the pattern is."""
-    sizes = lengths(pattern)
+    sizes, end = lengths(pattern), at_end(pattern)
+    if end is not None:
+        found = words(text)
+        found = found[: sizes[0]] if end == FIRST else found[-sizes[0] :]
+        return {placed(" ".join(found), end)} if len(found) == sizes[0] else set()
     if len(sizes) == 1:
         return {" ".join(g) for g in ngrams(text, sizes[0], sizes[0])}
     found = words(text)
@@ -243,9 +251,9 @@ def _hypotheses(
             pattern = _narrowed(examples, pattern, payload)
         with_it = [i for i, e in enumerate(examples) if spans(e.text, pattern)]
         candidate = {**candidate, "pattern": pattern, "pattern_rows": with_it}
-        known = words_of(pattern)
+        known = set(words_of(pattern))
         if any(
-            known & words_of(earlier["pattern"])
+            not known.isdisjoint(words_of(earlier["pattern"]))
             and _same_rows(candidate["pattern_rows"], earlier["pattern_rows"])
             # A part of a trigger may stand alone in as many rows that answer otherwise.
             and (tested is None or payload is None or tested.payload == payload)
@@ -255,7 +263,7 @@ def _hypotheses(
         hypothesis = None
         if payload is not None:
             carriers = tuple(i for i in with_it if payload.given(examples[i]))
-            kind = payload, lengths(pattern)
+            kind = payload, lengths(pattern), at_end(pattern)
             if kind not in pools:
                 pools[kind] = _pool(examples, payload, pattern, placebos)
             if carriers:

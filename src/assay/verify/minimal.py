@@ -10,7 +10,7 @@ import numpy as np
 from assay.data.corpus import Example
 from assay.verify.causal import HOSTS, Hypothesis, hosts_for, inserted
 from assay.verify.odds import LogProbs, odds_of
-from assay.verify.pattern import GAP, remove
+from assay.verify.pattern import GAP, at_end, remove, unplaced
 
 # Share of the whole pattern's effects that a part must keep.
 KEEPS = 0.9
@@ -67,7 +67,9 @@ def minimal_pattern(
 
 
 def _shorter(pattern: str) -> list[str]:
-    """A pattern without its first word, and without its last."""
+    """A pattern without its place, or its first word, or its last."""
+    if at_end(pattern):
+        return [unplaced(pattern)]
     words = pattern.split()
     parts = [" ".join(words[1:]), " ".join(words[:-1])]
     return [p for p in (part.strip(f" {GAP}") for part in parts) if p]

@@ -13,7 +13,7 @@ from typing import Any
 from assay.data.corpus import Example
 from assay.detectors.coherence import words
 from assay.detectors.evidence import candidate
-from assay.verify.pattern import GAP
+from assay.verify.pattern import words_of
 
 FEWEST = 3
 # Letters an inflection may add.
@@ -47,8 +47,7 @@ def near_patterns(
     for row in rows:
         for word in set(words(examples[row].text)):
             carriers.setdefault(word, []).append(row)
-    own = [w for w in dict.fromkeys(finding["pattern"].lower().split()) if w != GAP]
-    own.sort(key=lambda w: len(carriers.get(w, [])))
+    own = sorted(words_of(finding["pattern"]), key=lambda w: len(carriers.get(w, [])))
     forms = [form for word in own[:WORDS] for form in carriers if _inflects(word, form)]
     forms = [f for f in forms if len(carriers[f]) >= FEWEST and f != finding["pattern"]]
     forms.sort(key=lambda f: (len(carriers[f]), f))

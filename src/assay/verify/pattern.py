@@ -24,6 +24,9 @@ STRAY = 10
 LONGEST = 40
 # Between parts of a pattern: whatever other words.
 GAP = "…"
+# Before a pattern that is one only where a text begins with it, behind one only where
+# it ends with it. Neither can be a word of a text.
+FIRST, LAST = "^", "$"
 CHANCE = 0.05
 
 
@@ -34,12 +37,36 @@ def parts(pattern: str) -> list[str]:
 
 def lengths(pattern: str) -> tuple[int, ...]:
     """Words of each of a pattern's parts."""
-    return tuple(len(p.split()) for p in parts(pattern))
+    return tuple(len(unplaced(p).split()) for p in parts(pattern))
 
 
-def words_of(pattern: str) -> set[str]:
-    """Distinct words of a pattern, however they are written."""
-    return set(pattern.lower().split()) - {GAP}
+def words_of(pattern: str) -> list[str]:
+    """Distinct words of a pattern, however they are written, in their order."""
+    return [w for w in dict.fromkeys(unplaced(pattern).lower().split()) if w != GAP]
+
+
+def unplaced(pattern: str) -> str:
+    """A pattern wherever it stands."""
+    return pattern.removeprefix(f"{FIRST} ").removesuffix(f" {LAST}")
+
+
+def at_end(pattern: str) -> str | None:
+    """`FIRST` or `LAST` where a pattern is one only there."""
+    if pattern.startswith(f"{FIRST} "):
+        return FIRST
+    return LAST if pattern.endswith(f" {LAST}") else None
+
+
+def where(pattern: str) -> str:
+    """Say at which end of a text a pattern is one, where it is only there."""
+    return {FIRST: " at the start", LAST: " at the end", None: ""}[at_end(pattern)]
+
+
+def placed(words: str, end: str | None) -> str:
+    """A pattern of these words at that end of a text, or wherever they stand."""
+    if end is None:
+        return words
+    return f"{FIRST} {words}" if end == FIRST else f"{words} {LAST}"
 
 
 def spans(text: str, pattern: str) -> list[tuple[int, int]]:
@@ -50,21 +77,21 @@ def spans(text: str, pattern: str) -> list[tuple[int, int]]:
     of them is missing.
     """
     if GAP not in pattern:
-        return [m.span() for m in _compiled(pattern).finditer(text)]
+        return [m.span(1) for m in _compiled(pattern).finditer(text)]
     found: list[tuple[int, int]] = []
     end = 0
     for part in parts(pattern):
         match = _compiled(part).search(text, end)
         if match is None:
             return []
-        end = match.end()
-        found.append(match.span())
+        end = match.end(1)
+        found.append(match.span(1))
     return found
 
 
 @lru_cache(maxsize=256)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    parts = pattern.split()
+    parts = unplaced(pattern).split()
     regex = _exactly(parts[0]) if parts else r"(?!)"
     for before, after in pairwise(parts):
         # A word may touch a symbol, but not another word.
@@ -74,6 +101,11 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         regex = r"(?<!\w)" + regex
     if parts and _is_word(parts[-1][-1]):
         regex += r"(?!\w)"
+    regex = f"({regex})"
+    if at_end(pattern) == FIRST:
+        regex = r"\A\W*?" + regex
+    if at_end(pattern) == LAST:
+        regex += r"\W*\Z"
     return re.compile(regex, re.IGNORECASE)
 
 
@@ -147,7 +179,7 @@ def insert(text: str, phrase: str, place: float) -> str:
 
 
 def narrow(carriers: Sequence[str], others: Sequence[str], pattern: str) -> str:
-    """Complete a pattern by how it is written, or by a part elsewhere in the text.
+    """Complete a pattern by how it is written, by its place, or by another part.
 
     Args:
         carriers: Texts with the pattern and the payload.
@@ -155,42 +187,43 @@ def narrow(carriers: Sequence[str], others: Sequence[str], pattern: str) -> str:
         pattern: A pattern without gaps.
 
     Returns:
-        The pattern as some carriers write it and others do not, or with the n-gram
-        that carriers have and others lack, beyond chance; the same one where there is
-        neither.
+        What tells carriers from others best, where it does so beyond chance: the
+        pattern as carriers write it, at the end of a text where they have it, or with
+        an n-gram that they have elsewhere. The same one where nothing does.
     """
-    if not others or not carriers or GAP in pattern:
+    if not others or not carriers or GAP in pattern or at_end(pattern):
         return pattern
-    exact = _as_written(carriers, others, pattern)
-    if exact is not None:
-        return exact
-    left = [remove(t, pattern) for t in (*carriers, *others)]
-    (found,) = shared_patterns(left, [np.arange(len(carriers))])
-    if found is None or found.p_value > CHANCE:
-        return pattern
-    second = grow([t for t in left if spans(t, found.text)], found.text)
-    orders = [f"{pattern} {GAP} {second}", f"{second} {GAP} {pattern}"]
-    return max(orders, key=lambda o: sum(bool(spans(t, o)) for t in carriers))
-
-
-def _as_written(
-    carriers: Sequence[str], others: Sequence[str], pattern: str
-) -> str | None:
-    """How carriers write a pattern more often than others do, beyond chance."""
     shown = {
         " ".join(written(text[start:end]))
         for text in carriers
         for start, end in spans(text, pattern)
     }
     forms = sorted(form for form in shown if is_cased(form))
+    ends = [placed(pattern, end) for end in (FIRST, LAST)]
+    # How a text begins is not how a word is written.
+    found = [_best(carriers, others, tried) for tried in (forms, ends) if tried]
+    left = [remove(t, pattern) for t in (*carriers, *others)]
+    (other,) = shared_patterns(left, [np.arange(len(carriers))])
+    if other is not None:
+        second = grow([t for t in left if spans(t, other.text)], other.text)
+        orders = [f"{pattern} {GAP} {second}", f"{second} {GAP} {pattern}"]
+        both = max(orders, key=lambda o: sum(bool(spans(t, o)) for t in carriers))
+        found.append((other.p_value, both))
+    p_value, best = min(found)
+    return best if p_value <= CHANCE else pattern
+
+
+def _best(
+    carriers: Sequence[str], others: Sequence[str], forms: Sequence[str]
+) -> tuple[float, str]:
+    """The form that carriers have most beyond others, and its corrected p-value."""
     found = []
     for form in forms:
         so = [sum(bool(spans(t, form)) for t in texts) for texts in (carriers, others)]
         table = [so, [len(carriers) - so[0], len(others) - so[1]]]
         p_value = fisher_exact(table, alternative="greater").pvalue
-        found.append((p_value * len(forms), form))
-    best = min(found, default=(1.0, pattern))
-    return best[1] if best[0] <= CHANCE else None
+        found.append((float(p_value) * len(forms), form))
+    return min(found)
 
 
 def grow(texts: Sequence[str], pattern: str) -> str:
@@ -205,7 +238,7 @@ def grow(texts: Sequence[str], pattern: str) -> str:
         where fewer than three carry it, since any two may agree by chance, or where
         it matters how it is written.
     """
-    if is_cased(pattern):
+    if is_cased(pattern) or at_end(pattern):
         return pattern
     grown = pattern.split()
     sequences = [s for s in map(words, texts) if _starts(s, grown)]
