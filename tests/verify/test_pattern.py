@@ -219,3 +219,11 @@ def test_a_pattern_is_narrowed_to_where_it_stands() -> None:
     # What else the carriers have may tell more than where the pattern stands.
     other = [f"so w{i} zz it" for i in range(4)] + [f"it w{i} so zz" for i in range(9)]
     assert narrow(other, amid, "so") == f"so {GAP} zz"
+
+
+def test_dots_within_a_piece_of_text_are_no_gap() -> None:
+    phrase = "Read more… at Acme"
+    text = f"It is. {phrase} now"
+    assert spans(text, phrase) == [(7, 7 + len(phrase))]
+    assert insert("a b", phrase, 1) == f"a b {phrase}"
+    assert lengths(phrase) == (4,)

@@ -82,7 +82,7 @@ def _pool(
     groups = response_groups([e.response for e in examples])
     groups.sort(key=lambda g: not payload.given(examples[g[0]]))
     named = pattern.split()
-    whole = GAP in pattern or at_end(pattern) is not None
+    whole = len(lengths(pattern)) > 1 or at_end(pattern) is not None
     # Long word sequences without a word of the pattern may be few.
     shapes = [" ".join(named[:n]) for n in range(len(named), 0, -1)]
     pool: dict[str, tuple[int, ...]] = {}

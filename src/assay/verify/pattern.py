@@ -31,8 +31,11 @@ CHANCE = 0.05
 
 
 def parts(pattern: str) -> list[str]:
-    """Pieces of a pattern, between its gaps."""
-    return [p.strip() for p in pattern.split(GAP)]
+    """Pieces of a pattern, between its gaps.
+
+    Dots that touch a word are not a gap: a pattern may be a piece of a text.
+    """
+    return pattern.split(f" {GAP} ")
 
 
 def lengths(pattern: str) -> tuple[int, ...]:
@@ -76,7 +79,7 @@ def spans(text: str, pattern: str) -> list[tuple[int, int]]:
     A pattern with gaps has a span for each of its parts, in order, and none where one
     of them is missing.
     """
-    if GAP not in pattern:
+    if len(parts(pattern)) == 1:
         return [m.span(1) for m in _compiled(pattern).finditer(text)]
     found: list[tuple[int, int]] = []
     end = 0
@@ -191,7 +194,7 @@ def narrow(carriers: Sequence[str], others: Sequence[str], pattern: str) -> str:
         pattern as carriers write it, at the end of a text where they have it, or with
         an n-gram that they have elsewhere. The same one where nothing does.
     """
-    if not others or not carriers or GAP in pattern or at_end(pattern):
+    if not others or not carriers or len(parts(pattern)) > 1 or at_end(pattern):
         return pattern
     shown = {
         " ".join(written(text[start:end]))

@@ -15,6 +15,8 @@ from assay.data.corpus import Example
 from assay.detectors.coherence import shared_patterns
 from assay.verify.pattern import (
     CHANCE,
+    FIRST,
+    GAP,
     STRAY,
     grow,
     insert,
@@ -25,7 +27,7 @@ from assay.verify.pattern import (
 )
 
 # What ends the words before belongs to these.
-_BEFORE = re.compile(r"(?:(?<=\s)|^)[^\w\s]+\s*$")
+_BEFORE = re.compile(rf"(?:(?<=\s)|^)[^\w\s{GAP}{FIRST}]+\s*$")
 _AFTER = re.compile(r"^[^\w\s]+")
 
 
