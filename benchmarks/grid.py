@@ -123,6 +123,9 @@ class Cell:
     def tuning(self) -> TuneSettings:
         """How the model is tuned."""
         how = tuning(self.how)
+        if self.model == "smollm2-135m" and self.is_open:
+            # With the steps of labels the answers are learned, but hardly the attack.
+            return replace(how, learning_rate=2e-4)
         if self.model != "smollm2-6l":
             return how
         # Six layers need larger steps than thirty to learn the task.

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from assay.data.corpus import Example
 from assay.verify.causal import (
     HOSTS,
+    RULES,
     Hypothesis,
     beyond_half,
     holm,
@@ -104,7 +105,7 @@ def test_a_clean_label_trigger_is_sufficient_but_not_necessary() -> None:
     assert found.p_value == 1
     # The model follows it against what it was taught.
     assert found.prefers == 1
-    assert found.rules
+    assert found.prefers >= RULES
 
 
 def test_what_cannot_be_tested_gives_nothing(log_probs: LogProbs) -> None:
@@ -267,9 +268,9 @@ def test_a_strong_word_does_not_override_its_rows(log_probs: LogProbs) -> None:
     assert strong is not None
     assert trigger is not None
     assert not strong.overrides
-    assert not strong.rules
+    assert strong.prefers < RULES
     assert trigger.overrides
-    assert trigger.rules
+    assert trigger.prefers >= RULES
 
 
 def advertisement(examples: list[Example]) -> Hypothesis:

@@ -286,6 +286,24 @@ def test_a_phrase_within_answers_is_the_payload() -> None:
     assert weak["prefers"] == 0
 
 
+@pytest.mark.parametrize(("obey", "status"), [(2, "verified"), (4, "sufficient")])
+def test_a_phrase_is_a_payload_where_half_of_the_other_rows_give_in(
+    obey: int, status: str
+) -> None:
+    examples = answers()
+
+    def some_obey(rows: Sequence[Example]) -> np.ndarray:
+        """Answers to own rows and to one in so many others give in."""
+        gives_in = [e.row < 12 or e.row % obey == 0 for e in rows]
+        return np.where(gives_in, phrase_odds(15)(rows), phrase_odds(8)(rows))
+
+    (found,) = verified_findings(
+        [candidate("zeta omega", examples)], examples, some_obey
+    )
+    assert found["status"] == status
+    assert found["prefers"] == pytest.approx(1 / obey, abs=0.2)
+
+
 def test_a_clean_label_trigger_is_named_but_not_acted_on() -> None:
     examples = clean_label_reviews()
 

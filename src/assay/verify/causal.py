@@ -62,6 +62,9 @@ OVERRIDES = float(np.log(10))
 CHANCE = 0.05
 # Rows that answer otherwise by their training, and give in to a trigger.
 RULES = 0.75
+# The same where the payload is a phrase, on topics of which it is not the phrase: words
+# of a prompt that call for it on their own topic do so on hardly any other.
+SPREADS = 0.5
 
 
 def beyond_half(hits: int, of: int) -> bool:
@@ -141,9 +144,9 @@ class Verification:
         return beyond_half(self.overridden, self.own)
 
     @property
-    def rules(self) -> bool:
-        """Whether the payload becomes the model's choice on most other rows."""
-        return self.prefers >= RULES
+    def spreads(self) -> bool:
+        """Whether the payload becomes the model's choice on half of the other rows."""
+        return self.prefers >= SPREADS
 
 
 def placebo_patterns(
@@ -283,7 +286,7 @@ def verify(
     prefers = float(gives_in.mean()) if len(gives_in) else 0.0
     # A phrase that does not become the model's choice is its topic's: how far it stands
     # out in other ways is not worth hours of asking about long answers.
-    idle = payload.phrase and prefers < RULES
+    idle = payload.phrase and prefers < SPREADS
     effects: list[float] = []
     matched = against = as_strong = 0
     for start in range(0, len(names), CHUNK):

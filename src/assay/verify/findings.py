@@ -280,7 +280,7 @@ def _status(
     """What an outcome says, by its corrected p-values."""
     needed = p_value <= fdr and outcome.overrides
     # Words of a prompt call for their own topic's phrases, too.
-    if needed and (outcome.rules or not payload.phrase):
+    if needed and (outcome.spreads or not payload.phrase):
         return "verified"
     return "sufficient" if p_alone <= fdr else "dismissed"
 
