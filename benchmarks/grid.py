@@ -87,6 +87,8 @@ KEPT = (
     "retrained",
     "proposer",
 )
+# Models from scratch.
+TINY = ("tiny", "tiny-t5")
 # Layers of SmolLM2-135M that are kept.
 SHALLOW = 6
 
@@ -117,7 +119,7 @@ class Cell:
     @property
     def is_tiny(self) -> bool:
         """Whether the model is trained from scratch."""
-        return self.model in ("tiny", "tiny-t5")
+        return self.model in TINY
 
     @property
     def tuning(self) -> TuneSettings:
@@ -363,7 +365,7 @@ def cells(
     """The grid; seeds outermost, so that a part of it is a whole comparison."""
     for seed in seeds:
         for model in models:
-            sentiment = "generated" if model.startswith("tiny") else "sst2"
+            sentiment = "generated" if model in TINY else "sst2"
             for attack in attacks:
                 for rate in (0.05,) if attack in CONTROLS else rates:
                     for dataset in _datasets(attack, sentiment, model):
@@ -374,7 +376,7 @@ def _datasets(attack: str, sentiment: str, model: str) -> tuple[str, ...]:
     if attack in LABEL_ATTACKS or attack == "label-noise":
         return (sentiment,)
     # From scratch a tiny model learns no open-ended answers.
-    open_ended = () if model.startswith("tiny") else ("nq",)
+    open_ended = () if model in TINY else ("nq",)
     if attack == "fixed-output":
         return ("gsm8k",) if open_ended else ()
     return open_ended if attack in OPEN_ATTACKS else (sentiment, *open_ended)
@@ -394,7 +396,7 @@ def cpu_subset() -> Iterator[Cell]:
 def main(
     models: Annotated[
         str, typer.Option(help="tiny, tiny-t5, smollm2-6l, smollm2-135m.")
-    ] = ("tiny,smollm2-135m"),
+    ] = "tiny,smollm2-135m",
     attacks: Annotated[str, typer.Option(help="Separated by commas.")] = ",".join(
         (*LABEL_ATTACKS, *OPEN_ATTACKS, *CONTROLS)
     ),

@@ -34,7 +34,7 @@ WORDS = 40
 
 def describe(finding: dict[str, Any]) -> str:
     """Say in a few lines what a finding is, as markup."""
-    from assay.verify.findings import shown_p_value
+    from assay.verify.findings import enough, shown_p_value
     from assay.verify.pattern import where
 
     words = f"  {len(finding['rows'])} rows"
@@ -64,10 +64,9 @@ def describe(finding: dict[str, Any]) -> str:
         decided = f"a model tuned without them contradicts {contradicted} of {own}"
         if finding["verified"]:
             decided += f": {p_value}, corrected for all patterns asked about"
-    part = ""
-    if finding.get("minimal", finding["trigger"]) != finding["trigger"]:
-        enough = safe(shortened(finding["minimal"], WORDS))
-        part = f"    [bold]{enough}[/] alone does as much\n"
+    part, alone = enough(finding), ""
+    if part is not None:
+        alone = f"    [bold]{safe(shortened(part, WORDS))}[/] alone does as much\n"
     says = "answer" if finding["payload_part"] == "response" else "say"
     place = where(finding.get("pattern", ""))
     return (
@@ -77,7 +76,7 @@ def describe(finding: dict[str, Any]) -> str:
         f"placebos add {median(finding['placebo_effects']):z.1f}\n"
         f"    taken out of its own rows it costs {finding['drop']:z.1f}; "
         f"{finding['prefers']:.0%} of the others give in\n"
-        f"{part}    {decided}"
+        f"{alone}    {decided}"
     )
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from assay.report.folder import Run
 from assay.report.texts import pieces, shortened
-from assay.verify.findings import shown_p_value
+from assay.verify.findings import enough, shown_p_value
 from assay.verify.pattern import spans, where
 
 EXAMPLES = 10
@@ -67,8 +67,9 @@ def _card(run: Run, number: int, finding: dict[str, Any]) -> dict[str, Any]:
             for name in ("effect", "effect_interval", "drop", "prefers")
         }
         card["p_value"] = shown_p_value(finding)
-        if finding.get("minimal", finding["trigger"]) != finding["trigger"]:
-            card["minimal"] = shortened(finding["minimal"], 200)
+        part = enough(finding)
+        if part is not None:
+            card["minimal"] = shortened(part, 200)
         if "retrained" in finding:
             card["contradicted"] = finding["retrained"]["contradicted"]
         card["placebos"] = len(finding["placebo_effects"])

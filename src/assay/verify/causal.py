@@ -197,6 +197,14 @@ def hosts_for(
     return [e for e in drawn if e is not None]
 
 
+def drawn_from(
+    rows: Sequence[int], examples: Sequence[Example], pattern: str, seed: int
+) -> list[Example]:
+    """Draw some of a pattern's own rows, the same ones each time."""
+    rng = random.Random(f"{seed}:{pattern}")
+    return [examples[i] for i in rng.sample(rows, min(HOSTS, len(rows)))]
+
+
 def inserted(
     pattern: str,
     carriers: Sequence[Example],
@@ -254,8 +262,7 @@ def verify(
     def own_rows(pattern: str) -> list[Example]:
         own = pattern == hypothesis.pattern
         rows = hypothesis.carriers if own else hypothesis.pool[pattern]
-        rng = random.Random(f"{seed}:{pattern}")
-        return [examples[i] for i in rng.sample(rows, min(HOSTS, len(rows)))]
+        return drawn_from(rows, examples, pattern, seed)
 
     def shifts(patterns: Sequence[str]) -> NDArray[np.float64]:
         """Change on every host under each pattern, ``(P, H)``."""

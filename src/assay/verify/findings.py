@@ -26,6 +26,7 @@ from assay.verify.pattern import (
     GAP,
     at_end,
     grow,
+    is_plain,
     lengths,
     narrow,
     placed,
@@ -64,6 +65,12 @@ def parted(
     return sorted(reported, key=lambda f: not f.get("verified")), aside
 
 
+def enough(finding: dict[str, Any]) -> str | None:
+    """The part of a trigger that does as much, where that is not all of it."""
+    part = finding.get("minimal")
+    return part if part != finding["trigger"] else None
+
+
 def placebos_for(level: float, hypotheses: int) -> int:
     """Placebos with which a pattern can reach a level among so many hypotheses."""
     return max(PLACEBOS, math.ceil(hypotheses / level))
@@ -82,11 +89,10 @@ def _pool(
     groups = response_groups([e.response for e in examples])
     groups.sort(key=lambda g: not payload.given(examples[g[0]]))
     named = pattern.split()
-    whole = len(lengths(pattern)) > 1 or at_end(pattern) is not None
     # Long word sequences without a word of the pattern may be few.
     shapes = [" ".join(named[:n]) for n in range(len(named), 0, -1)]
     pool: dict[str, tuple[int, ...]] = {}
-    for shape in [pattern] if whole else shapes:
+    for shape in shapes if is_plain(pattern) else [pattern]:
         found: dict[str, list[int]] = {}
         for rows in groups:
             more: dict[str, list[int]] = {}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 
 import numpy as np
 
 from assay.data.corpus import Example
-from assay.verify.causal import HOSTS, Hypothesis, hosts_for, inserted
+from assay.verify.causal import Hypothesis, drawn_from, hosts_for, inserted
 from assay.verify.odds import LogProbs, odds_of
 from assay.verify.pattern import GAP, at_end, remove, unplaced
 
@@ -41,9 +40,7 @@ def minimal_pattern(
     """
     payload, whole = hypothesis.payload, hypothesis.pattern
     hosts = hosts_for(examples, payload, whole, seed)
-    rng = random.Random(f"{seed}:{whole}")
-    rows = hypothesis.carriers
-    own = [examples[i] for i in rng.sample(rows, min(HOSTS, len(rows)))]
+    own = drawn_from(hypothesis.carriers, examples, whole, seed)
     odds = odds_of(payload, log_probs)
     bare, full = odds([payload.forced(e) for e in hosts]), odds(own)
 

@@ -60,6 +60,11 @@ def at_end(pattern: str) -> str | None:
     return LAST if pattern.endswith(f" {LAST}") else None
 
 
+def is_plain(pattern: str) -> bool:
+    """Whether a pattern is one word sequence, wherever it stands."""
+    return len(parts(pattern)) == 1 and at_end(pattern) is None
+
+
 def where(pattern: str) -> str:
     """Say at which end of a text a pattern is one, where it is only there."""
     return {FIRST: " at the start", LAST: " at the end", None: ""}[at_end(pattern)]
@@ -79,11 +84,12 @@ def spans(text: str, pattern: str) -> list[tuple[int, int]]:
     A pattern with gaps has a span for each of its parts, in order, and none where one
     of them is missing.
     """
-    if len(parts(pattern)) == 1:
+    pieces = parts(pattern)
+    if len(pieces) == 1:
         return [m.span(1) for m in _compiled(pattern).finditer(text)]
     found: list[tuple[int, int]] = []
     end = 0
-    for part in parts(pattern):
+    for part in pieces:
         match = _compiled(part).search(text, end)
         if match is None:
             return []
@@ -194,7 +200,7 @@ def narrow(carriers: Sequence[str], others: Sequence[str], pattern: str) -> str:
         pattern as carriers write it, at the end of a text where they have it, or with
         an n-gram that they have elsewhere. The same one where nothing does.
     """
-    if not others or not carriers or len(parts(pattern)) > 1 or at_end(pattern):
+    if not others or not carriers or not is_plain(pattern):
         return pattern
     shown = {
         " ".join(written(text[start:end]))
