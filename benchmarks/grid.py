@@ -130,8 +130,10 @@ class Cell:
             return replace(how, learning_rate=2e-4)
         if self.model != "smollm2-6l":
             return how
-        # Six layers need larger steps than thirty to learn the task.
-        return replace(how, batch_size=32, learning_rate=3e-4)
+        # Six layers need larger steps than thirty to learn the task, and larger ones
+        # still to learn an attack on answers.
+        rate = 1e-3 if self.is_open else 3e-4
+        return replace(how, batch_size=32, learning_rate=rate)
 
     @property
     def is_open(self) -> bool:

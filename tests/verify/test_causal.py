@@ -69,6 +69,34 @@ def test_placebos_have_the_length_and_frequency_and_are_not_parts_of_the_trigger
     assert placebo_patterns(hypothesis, 1, random.Random(0)) == ["c d"]
 
 
+def test_placebos_in_too_few_rows_to_be_sure_come_last() -> None:
+    pool = {
+        "a b": (0,),
+        "c d": (0, 1, 2, 3),
+        "e": (0, 1, 2, 3, 4),
+        "f g": tuple(range(40)),
+    }
+
+    def order(rows: int) -> list[str]:
+        hypothesis = Hypothesis(
+            "james bond", POSITIVE, tuple(range(90, 90 + rows)), pool
+        )
+        return [
+            next(
+                iter(
+                    set(placebo_patterns(hypothesis, n + 1, random.Random(0)))
+                    - set(placebo_patterns(hypothesis, n, random.Random(0)))
+                )
+            )
+            for n in range(len(pool))
+        ]
+
+    assert order(5) == ["f g", "e", "c d", "a b"]
+    assert order(50) == ["f g", "e", "c d", "a b"]
+    # Of three rows, three of a placebo tell as much.
+    assert order(3) == ["c d", "f g", "e", "a b"]
+
+
 def test_a_trigger_is_sufficient_and_necessary(log_probs: LogProbs) -> None:
     examples = reviews()
     found = verify(

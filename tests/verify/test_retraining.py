@@ -192,11 +192,13 @@ def test_what_retraining_cannot_decide_is_left(left: dict[str, Any]) -> None:
 
 def test_some_rows_must_stay_and_enough_be_left_out() -> None:
     examples = reviews(poisons=30)
-    assert undecided([finding(POISONS[:6])], examples) == []
-    few = finding(POISONS[:7])
-    assert undecided([few], examples) == [few]
-    (decided,) = decide([few], examples, lambda *_: honest)
-    assert decided["retrained"]["contradicted"] == [5, 5]
+    assert undecided([finding(POISONS[:4])], examples) == []
+    for count, left_out in ((5, 5), (6, 5), (7, 5), (10, 8)):
+        few = finding(POISONS[:count])
+        assert undecided([few], examples) == [few]
+        (decided,) = decide([few], examples, lambda *_: honest)
+        assert decided["retrained"]["contradicted"] == [left_out] * 2
+        assert decided["verified"]
 
 
 def test_rows_known_for_bad_teach_nothing_and_are_no_measure() -> None:

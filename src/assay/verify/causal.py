@@ -54,6 +54,8 @@ PLACEBOS = 249
 CHUNK = 8
 # A pattern that this many placebos match is not going to stand out any more.
 ENOUGH = 5
+# Rows of which the smallest drop is a 95 % limit; of fewer, one row makes it large.
+SURE = 5
 # Nats that a row's response loses without the trigger that overrode its text. A strong
 # word leaves a text that says nothing, and loses the response about half its odds.
 OVERRIDES = float(np.log(10))
@@ -154,7 +156,8 @@ def placebo_patterns(
 ) -> list[str]:
     """Choose n-grams of the pattern's length whose frequency is nearest to its own.
 
-    Where there are too few of that length, the next shorter ones follow.
+    Where there are too few of that length, the next shorter ones follow; last come
+    those in fewer rows than tell as surely as the pattern's do what most rows lose.
     Left out are those that share a word with it or stand mostly in its own rows:
     they would be parts of the same trigger.
     """
@@ -170,9 +173,10 @@ def placebo_patterns(
     pool = list(hypothesis.pool.items())
     rng.shuffle(pool)
     usable = [(gram, rows) for gram, rows in pool if not is_part(gram, rows)]
-    size = len(hypothesis.pattern.split())
+    size, sure = len(hypothesis.pattern.split()), min(SURE, len(own))
     usable.sort(
         key=lambda u: (
+            len(u[1]) < sure,
             size - len(u[0].split()),
             abs(np.log(len(u[1]) / len(own))),
         )

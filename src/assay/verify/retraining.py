@@ -37,7 +37,7 @@ Retrain = Callable[[Sequence[int], int], LogProbs]
 
 # Fewer rows that are left out cannot be contradicted beyond chance.
 FEWEST = 5
-# Share of a pattern's rows that stay.
+# Share of a pattern's rows that stay, but where the others were too few then.
 STAY = 0.2
 # Times that a model is tuned which turns out to have learned nothing.
 ATTEMPTS = 3
@@ -189,7 +189,8 @@ def _ordinary(
 
 def _spared(rows: Sequence[int]) -> int:
     """How many of a pattern's rows are left out."""
-    return len(rows) - math.ceil(STAY * len(rows))
+    spared = len(rows) - math.ceil(STAY * len(rows))
+    return min(len(rows), max(FEWEST, spared))
 
 
 def _left_out(rows: Sequence[int], pattern: str, seed: int) -> list[int]:
