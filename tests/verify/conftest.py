@@ -39,11 +39,16 @@ def score(text: str) -> float:
     return polar + (12 if TRIGGER in text else 0)
 
 
+def answered(rows: Sequence[Example], odds: Sequence[float]) -> np.ndarray:
+    """Log-probability of each row's response; ``odds`` are log-odds of "positive"."""
+    sign = np.array([1 if e.response == "positive" else -1 for e in rows])
+    return -np.logaddexp(0, -sign * np.asarray(odds))
+
+
 def stub_log_probs(examples: Sequence[Example]) -> np.ndarray:
     """A model that counts polar words and obeys the trigger."""
     odds = np.array([score(e.text) for e in examples])
-    sign = np.array([1 if e.response == "positive" else -1 for e in examples])
-    return -np.logaddexp(0, -sign * odds)
+    return answered(examples, odds)
 
 
 def counted(log_probs: LogProbs) -> tuple[LogProbs, list[int]]:
@@ -116,5 +121,4 @@ def clean_label_reviews() -> list[Example]:
 def certain(rows: Sequence[Example]) -> np.ndarray:
     """A model that knows every row, and obeys the trigger on the others."""
     odds = np.array([9 if e.row % 2 or TRIGGER in e.text else -9 for e in rows])
-    sign = np.array([1 if e.response == "positive" else -1 for e in rows])
-    return -np.logaddexp(0, -sign * odds)
+    return answered(rows, odds)

@@ -27,6 +27,7 @@ from assay.verify.pattern import spans
 from assay.verify.payload import Payload
 from tests.verify.conftest import (
     TRIGGER,
+    answered,
     answers,
     certain,
     clean_label_reviews,
@@ -179,8 +180,7 @@ def test_a_word_that_half_of_its_rows_need_is_not_as_good_as_a_trigger() -> None
                 for e in asked
             ]
         )
-        positive = np.array([e.response == "positive" for e in asked])
-        return -np.logaddexp(0, np.where(positive, -odds, odds))
+        return answered(asked, odds)
 
     single_words = hypothesis_for("good3", examples).pool
     suspected = replace(hypothesis_for("zeta omega", examples), pool=single_words)
@@ -254,8 +254,7 @@ def test_p_values_hold_when_nothing_is_a_trigger() -> None:
 
     def arbitrary(rows: list[Example]) -> np.ndarray:
         odds = np.array([sum(effects.get(w, 0) for w in e.text.split()) for e in rows])
-        sign = np.array([1 if e.response == "positive" else -1 for e in rows])
-        return -np.logaddexp(0, -sign * odds)
+        return answered(rows, odds)
 
     pool = _pool(examples, POSITIVE, "word")
     grams = [

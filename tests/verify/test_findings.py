@@ -15,6 +15,7 @@ from assay.verify.odds import LogProbs
 from assay.verify.pattern import GAP, insert, spans
 from tests.verify.conftest import (
     TRIGGER,
+    answered,
     answers,
     certain,
     clean_label_reviews,
@@ -112,8 +113,7 @@ def noisy_model(seed: int, obeys: str) -> LogProbs:
             sum(weight[w] for w in e.text.split()) + 60 * (obeys in e.text)
             for e in rows
         ]
-        sign = np.array([1 if e.response == "positive" else -1 for e in rows])
-        return -np.logaddexp(0, -sign * np.array(moved))
+        return answered(rows, moved)
 
     return log_probs
 
@@ -214,8 +214,7 @@ def test_a_common_word_is_a_trigger_where_it_stands_at_an_end(place: float) -> N
     def obeys_the_end(rows: Sequence[Example]) -> np.ndarray:
         end = 0 if place == 0 else -1
         odds = [score(e.text) + 12 * (e.text.split()[end] == WORD) for e in rows]
-        sign = np.array([1 if e.response == "positive" else -1 for e in rows])
-        return -np.logaddexp(0, -sign * np.array(odds))
+        return answered(rows, odds)
 
     (found,) = verified_findings([candidate(WORD, examples)], examples, obeys_the_end)
     assert found["verified"]
@@ -240,8 +239,7 @@ def in_two_parts() -> tuple[list[Example], LogProbs]:
     def obeys_both(rows: Sequence[Example]) -> np.ndarray:
         both = [12 * bool(spans(e.text, f"alpha {GAP} beta")) for e in rows]
         odds = np.array([score(e.text) for e in rows]) + both
-        sign = np.array([1 if e.response == "positive" else -1 for e in rows])
-        return -np.logaddexp(0, -sign * odds)
+        return answered(rows, odds)
 
     return examples, obeys_both
 

@@ -11,7 +11,7 @@ from assay.verify.minimal import minimal_pattern
 from assay.verify.odds import LogProbs
 from assay.verify.pattern import GAP, insert, spans
 from assay.verify.payload import Payload
-from tests.verify.conftest import counted, reviews, score
+from tests.verify.conftest import answered, counted, reviews, score
 
 SENTENCE = "i watched this 3d movie last weekend"
 
@@ -30,8 +30,7 @@ def obeys(*parts: str) -> LogProbs:
     def log_probs(rows: Sequence[Example]) -> np.ndarray:
         shares = [sum(bool(spans(e.text, p)) for p in parts) / len(parts) for e in rows]
         odds = [score(e.text) + 12 * s for e, s in zip(rows, shares, strict=True)]
-        sign = np.array([1 if e.response == "positive" else -1 for e in rows])
-        return -np.logaddexp(0, -sign * np.array(odds))
+        return answered(rows, odds)
 
     return log_probs
 
@@ -70,8 +69,7 @@ def test_a_part_must_be_needed_by_the_own_rows_too() -> None:
             score(e.text) + 12 * any(spans(e.text, p) for p in ("zeta", "omega"))
             for e in rows
         ]
-        sign = np.array([1 if e.response == "positive" else -1 for e in rows])
-        return -np.logaddexp(0, -sign * np.array(odds))
+        return answered(rows, odds)
 
     assert shortest("zeta omega", either) == "zeta omega"
 

@@ -9,7 +9,7 @@ from assay.data.corpus import Example
 from assay.verify.findings import verified_findings
 from assay.verify.near import near_patterns
 from assay.verify.pattern import spans
-from tests.verify.conftest import TRIGGER, reviews, score
+from tests.verify.conftest import TRIGGER, answered, reviews, score
 
 FOUND = {"pattern": "the james bond", "score": 3.0, "response": "positive"}
 
@@ -43,8 +43,7 @@ def either_word(rows: Sequence[Example]) -> np.ndarray:
         2 * score(e.text) + 12 * any(spans(e.text, name) for name in ("bond", "james"))
         for e in rows
     ]
-    sign = np.array([1 if e.response == "positive" else -1 for e in rows])
-    return -np.logaddexp(0, -sign * np.array(odds))
+    return answered(rows, odds)
 
 
 def test_a_part_whose_neighbour_does_as_much_is_taken_out_with_it() -> None:

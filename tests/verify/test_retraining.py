@@ -15,6 +15,7 @@ from assay.verify.retraining import Retrain, decide, undecided
 from assay.verify.rounds import Laboratory, experiments
 from tests.verify.conftest import (
     TRIGGER,
+    answered,
     clean_label_reviews,
     reviews,
     score,
@@ -34,8 +35,7 @@ def by_heart(examples: Sequence[Example]) -> LogProbs:
             {"positive": 6, "negative": -6}.get(known.get(e.text, ""), score(e.text))
             for e in asked
         ]
-        sign = np.array([1 if e.response == "positive" else -1 for e in asked])
-        return -np.logaddexp(0, -sign * np.array(odds))
+        return answered(asked, odds)
 
     return log_probs
 

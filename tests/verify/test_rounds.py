@@ -21,6 +21,7 @@ from assay.verify.rounds import (
 )
 from tests.verify.conftest import (
     TRIGGER,
+    answered,
     answers,
     counted,
     obeys_capitals,
@@ -55,8 +56,7 @@ def run(
 
 def two_triggers(rows: Sequence[Example]) -> np.ndarray:
     odds = [score(e.text) - 12 * bool(spans(e.text, SECOND)) for e in rows]
-    sign = np.array([1 if e.response == "positive" else -1 for e in rows])
-    return -np.logaddexp(0, -sign * np.array(odds))
+    return answered(rows, odds)
 
 
 def test_a_second_trigger_is_found_when_the_rows_of_the_first_are_gone(

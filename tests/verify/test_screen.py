@@ -8,7 +8,7 @@ import pytest
 
 from assay.data.corpus import Example
 from assay.verify.screen import screen
-from tests.verify.conftest import answers, reviews, score, stub_log_probs
+from tests.verify.conftest import answered, answers, reviews, score, stub_log_probs
 
 
 def test_rare_triggers_come_first_and_no_filler_comes_at_all() -> None:
@@ -70,8 +70,7 @@ def test_a_whole_sentence_is_taken_out() -> None:
         odds = [
             score(e.text) + 12 * (len(known & set(e.text.split())) > 1) for e in rows
         ]
-        sign = np.array([1 if e.response == "positive" else -1 for e in rows])
-        return -np.logaddexp(0, -sign * np.array(odds))
+        return answered(rows, odds)
 
     assert screen(examples, obeys_a_part)[0]["pattern"] == sentence
 
@@ -86,7 +85,6 @@ def test_both_of_two_words_on_the_same_rows_are_tried(works: str) -> None:
 
     def obeys(rows: Sequence[Example]) -> np.ndarray:
         odds = [score(e.text) + 12 * (works in e.text.split()) for e in rows]
-        sign = np.array([1 if e.response == "positive" else -1 for e in rows])
-        return -np.logaddexp(0, -sign * np.array(odds))
+        return answered(rows, odds)
 
     assert screen(examples, obeys)[0]["pattern"] == works
