@@ -87,6 +87,7 @@ def run_seed(
             seed=seed,
         ),
         model=str(work / "poisoned"),
+        base_model=start(model, attack.corpus, how),
         queries=queries,
         bars=progress_bar,
         overwrite=True,
