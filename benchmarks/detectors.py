@@ -28,7 +28,7 @@ from assay.cli.console import progress_bar
 from assay.data.corpus import Corpus
 from assay.data.sentiment import load_sentiment
 from assay.demo import DemoSettings, base_model, measure, tuning, vocabulary
-from assay.detectors import DEFAULT, DETECTORS
+from assay.detectors import DEFAULT, NAMES
 from assay.files import write_json
 from assay.gather import load_evidence
 from assay.models.load import LanguageModel
@@ -92,25 +92,28 @@ def run_seed(
         bars=progress_bar,
         overwrite=True,
     )
+    scores = pd.read_parquet(work / "run" / "scores.parquet")
+    names = [c.removeprefix("flagged.") for c in scores if c.startswith("flagged.")]
+    detectors = {
+        name: detection_metrics(
+            scores[f"score.{name}"].to_numpy(),
+            np.flatnonzero(scores[f"flagged.{name}"]).tolist(),
+            attack.rows,
+        )
+        for name in names
+    }
+    # Scans leave out what needs a list of names.
     key = json.loads((work / "run" / "config.json").read_text())["key"]
     evidence = load_evidence(work / "run" / f"evidence-{key[:16]}", key, attack.corpus)
     assert evidence is not None
-    detectors = {}
-    for name, detect in DETECTORS.items():
+    for name, detect in NAMES.items():
         found = detect(evidence)
         flagged = np.flatnonzero(found.flagged).tolist()
-        detectors[name] = {
-            **detection_metrics(found.scores, flagged, attack.rows),
-            "verdict": found.verdict,
-        }
+        detectors[name] = detection_metrics(found.scores, flagged, attack.rows)
     kept, removed = clean(attack.corpus, work / "run")
-    ranks = pd.read_parquet(work / "run" / "scores.parquet", columns=["rank"])["rank"]
-    detectors["assay scan"] = {
-        **detection_metrics(
-            -ranks.to_numpy(), [e.row for e in removed.examples], attack.rows
-        ),
-        "verdict": summary["verdict"],
-    }
+    detectors["assay scan"] = detection_metrics(
+        -scores["rank"].to_numpy(), [e.row for e in removed.examples], attack.rows
+    )
     after = before if recovery else None
     if recovery and len(removed):
         lm = start(model, attack.corpus, how)

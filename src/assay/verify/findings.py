@@ -145,9 +145,9 @@ def _narrowed(examples: Sequence[Example], pattern: str, payload: Payload) -> st
     return narrow(carriers, others, pattern)
 
 
-def _same_rows(one: Sequence[int], other: Sequence[int]) -> bool:
-    shared = len(set(one) & set(other))
-    return 2 * shared > min(len(one), len(other))
+def _within(rows: Sequence[int], others: Sequence[int]) -> bool:
+    """Whether most rows are among the others."""
+    return 2 * len(set(rows) & set(others)) > len(rows)
 
 
 def verified_findings(
@@ -260,7 +260,8 @@ def _hypotheses(
         known = set(words_of(pattern))
         if any(
             not known.isdisjoint(words_of(earlier["pattern"]))
-            and _same_rows(candidate["pattern_rows"], earlier["pattern_rows"])
+            # "james bond" says more than "by james bond", if that came first.
+            and _within(candidate["pattern_rows"], earlier["pattern_rows"])
             # A part of a trigger may stand alone in as many rows that answer otherwise.
             and (tested is None or payload is None or tested.payload == payload)
             for earlier, tested in asked
