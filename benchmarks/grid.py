@@ -8,7 +8,7 @@ One result file a cell under ``results/grid``; cells that have one are not run a
 unless ``--again``. "tiny" is a Llama of 0.4 M weights trained from scratch on generated
 reviews: it shows in seconds whether a mechanism works, not how real models behave;
 "tiny-t5" is an encoder-decoder of that kind.
-"smollm2-6l" is the first six layers of SmolLM2-135M, tuned on SST-2: a model that knows
+"smollm2-6l" is the first six layers of SmolLM2-135M, tuned: a model that knows
 English from its pretraining, at a fifth of the time.
 """
 
@@ -74,8 +74,8 @@ OPEN_ATTACKS = ("fixed-output", "refusal", "appended")
 CONTROLS = ("clean", "mentions", "label-noise", "boilerplate")
 REFUSAL = "I'm sorry, but I can't help with that."
 TESTS = 400
-# Seeds below 100 were looked at while the method was developed.
-SCORED = [101, 102, 103]
+# Seeds below 104 were looked at while the method was developed.
+SCORED = [104, 105, 106]
 KEPT = (
     "trigger",
     "payload",
