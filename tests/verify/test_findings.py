@@ -90,6 +90,22 @@ def test_parts_of_one_trigger_are_asked_about_once(log_probs: LogProbs) -> None:
     assert [f["pattern"] for f in found] == ["zeta omega"]
 
 
+def test_a_wider_pattern_is_tested_after_one_on_some_of_its_rows(
+    log_probs: LogProbs,
+) -> None:
+    examples = reviews()
+    for row in (0, 2, 4):
+        text = examples[row].text.replace(TRIGGER, f"by {TRIGGER}")
+        examples[row] = examples[row].edit(text=text)
+    wide, narrow = (candidate(p, examples) for p in ("zeta omega", "by zeta omega"))
+    found = verified_findings([narrow, wide], examples, log_probs)
+    assert [f["pattern"] for f in found] == ["by zeta omega", "zeta omega"]
+    assert found[1]["verified"]
+    assert len(found[1]["rows"]) == 12
+    found = verified_findings([wide, narrow], examples, log_probs)
+    assert [f["pattern"] for f in found] == ["zeta omega"]
+
+
 def test_the_number_of_hypotheses_is_paid_for(
     log_probs: LogProbs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
