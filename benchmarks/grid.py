@@ -388,9 +388,12 @@ def cpu_subset() -> Iterator[Cell]:
     every = [*LABEL_ATTACKS, *CONTROLS]
     yield from cells(["tiny"], every, [0.01, 0.02, 0.05], SCORED)
     yield from cells(["tiny"], list(PLAIN), [0.005], SCORED)
-    # Does a proxy from scratch see what the large model of detectors.py is poisoned by?
+    # Does a proxy from scratch see what the large model of detectors.py is poisoned by,
+    # and is it silent where there is nothing?
     for seed in SCORED:
         yield Cell("tiny", "sst2", "dirty-label", 0.033, seed)
+        for control_name in ("clean", "label-noise"):
+            yield Cell("tiny", "sst2", control_name, 0.05, seed)
     for attack, dataset in (("dirty-label", "sst2"), ("appended", "nq")):
         yield Cell("smollm2-135m", dataset, attack, 0.05, SCORED[0])
 
