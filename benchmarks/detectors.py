@@ -23,7 +23,7 @@ import typer
 from provenance import commit, machine
 
 from assay.attacks import ATTACKS
-from assay.bench.metrics import detection_metrics
+from assay.bench.metrics import detection_metrics, run_metrics
 from assay.cli.console import progress_bar
 from assay.data.corpus import Corpus
 from assay.data.sentiment import load_sentiment
@@ -93,15 +93,8 @@ def run_seed(
         overwrite=True,
     )
     scores = pd.read_parquet(work / "run" / "scores.parquet")
-    names = [c.removeprefix("flagged.") for c in scores if c.startswith("flagged.")]
-    detectors = {
-        name: detection_metrics(
-            scores[f"score.{name}"].to_numpy(),
-            np.flatnonzero(scores[f"flagged.{name}"]).tolist(),
-            attack.rows,
-        )
-        for name in names
-    }
+    kept, removed = clean(attack.corpus, work / "run")
+    detectors = run_metrics(scores, [e.row for e in removed.examples], attack.rows)
     # Scans leave out what needs a list of names.
     key = json.loads((work / "run" / "config.json").read_text())["key"]
     evidence = load_evidence(work / "run" / f"evidence-{key[:16]}", key, attack.corpus)
@@ -110,10 +103,6 @@ def run_seed(
         found = detect(evidence)
         flagged = np.flatnonzero(found.flagged).tolist()
         detectors[name] = detection_metrics(found.scores, flagged, attack.rows)
-    kept, removed = clean(attack.corpus, work / "run")
-    detectors["assay scan"] = detection_metrics(
-        -scores["rank"].to_numpy(), [e.row for e in removed.examples], attack.rows
-    )
     after = before if recovery else None
     if recovery and len(removed):
         lm = start(model, attack.corpus, how)

@@ -36,11 +36,10 @@ from provenance import HERE, provenance
 from assay.attacks import ATTACKS, Poisoned
 from assay.attacks.base import generator, insert_phrase
 from assay.bench.graceful import graceful, low_frequency_gradients
-from assay.bench.metrics import agreement, detection_metrics
+from assay.bench.metrics import agreement, detection_metrics, run_metrics
 from assay.data.corpus import Corpus, Example
 from assay.data.sentiment import LABELS, load_sentiment
 from assay.demo import DemoSettings, base_model, tuning, vocabulary
-from assay.detectors import CHEAP, INFLUENCE
 from assay.detectors.coherence import words
 from assay.files import write_json
 from assay.models.evaluate import (
@@ -277,13 +276,15 @@ def run_cell(cell: Cell) -> dict[str, Any]:
     rows = attack.rows if attack else ()
     lm = tune(base(cell, data), data, work / "model", how)
     asr, without = success(lm, test, attack, cell, how) if attack else (None, None)
-    # The paper's rules need reviews that every transform can change.
-    influence = not cell.is_open
     summary = scan(
         data,
         work / "run",
         ScanSettings(
-            influence=influence, template=how.template, bf16=how.bf16, seed=cell.seed
+            # The paper's rules need reviews that every transform can change.
+            influence=not cell.is_open,
+            template=how.template,
+            bf16=how.bf16,
+            seed=cell.seed,
         ),
         model=str(work / "model"),
         base_model=base(cell, data),
@@ -318,11 +319,7 @@ def run_cell(cell: Cell) -> dict[str, Any]:
         result["timings"] = summary["timings"]
         return result
     scores = pd.read_parquet(work / "run" / "scores.parquet")
-    detectors = {}
-    for name in (*CHEAP, *(INFLUENCE if influence else ())):
-        values = scores[f"score.{name}"].to_numpy()
-        over = np.flatnonzero(scores[f"flagged.{name}"])
-        detectors[name] = detection_metrics(values, over.tolist(), rows)
+    detectors = run_metrics(scores, flagged, rows)
     clusters = graceful(
         low_frequency_gradients(
             lm, data.examples, template=how.template, bf16=how.bf16
@@ -331,9 +328,6 @@ def run_cell(cell: Cell) -> dict[str, Any]:
     )
     detectors["graceful"] = detection_metrics(
         clusters.scores, np.flatnonzero(clusters.flagged).tolist(), rows
-    )
-    detectors["assay scan"] = detection_metrics(
-        -scores["rank"].to_numpy(), flagged, rows
     )
     # Of several wordings any one will do.
     named = [words(t) for t in attack.trigger.split("|")]

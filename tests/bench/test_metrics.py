@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +12,12 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from assay.bench.metrics import agreement, detection_metrics, recall_at_fpr
+from assay.bench.metrics import (
+    agreement,
+    detection_metrics,
+    recall_at_fpr,
+    run_metrics,
+)
 
 rows = st.sets(st.integers(0, 19))
 
@@ -92,4 +98,22 @@ def test_every_figure() -> None:
         "recall_at_fpr_0.01": recall_at_fpr(scores, truth, 0.01),
         **agreement(flagged, poisoned),
         "flagged": len(flagged),
+    }
+
+
+def test_every_detector_of_a_run_and_the_scan_is_measured() -> None:
+    table = pd.DataFrame(
+        {
+            "flagged": [False, True, False, False],
+            "rank": [2, 1, 3, 4],
+            "score.spectral": [3.0, 1.0, 0.0, 2.0],
+            "score.high-loss": [0.0, 1.0, 2.0, 3.0],
+            "flagged.spectral": [True, False, False, True],
+            "flagged.high-loss": [False, False, False, False],
+        }
+    )
+    assert run_metrics(table, [1], [0, 1]) == {
+        "spectral": detection_metrics([3, 1, 0, 2], [0, 3], [0, 1]),
+        "high-loss": detection_metrics([0, 1, 2, 3], [], [0, 1]),
+        "assay scan": detection_metrics([-2, -1, -3, -4], [1], [0, 1]),
     }

@@ -82,15 +82,11 @@ def test_placebos_in_too_few_rows_to_be_sure_come_last() -> None:
         hypothesis = Hypothesis(
             "james bond", POSITIVE, tuple(range(90, 90 + rows)), pool
         )
-        return [
-            next(
-                iter(
-                    set(placebo_patterns(hypothesis, n + 1, random.Random(0)))
-                    - set(placebo_patterns(hypothesis, n, random.Random(0)))
-                )
-            )
-            for n in range(len(pool))
-        ]
+        found: list[str] = []
+        for count in range(1, len(pool) + 1):
+            chosen = placebo_patterns(hypothesis, count, random.Random(0))
+            found += set(chosen) - set(found)
+        return found
 
     assert order(5) == ["f g", "e", "c d", "a b"]
     assert order(50) == ["f g", "e", "c d", "a b"]

@@ -190,7 +190,7 @@ def test_what_retraining_cannot_decide_is_left(left: dict[str, Any]) -> None:
     ]
 
 
-def test_some_rows_must_stay_and_enough_be_left_out() -> None:
+def test_some_rows_stay_where_enough_are_left_out() -> None:
     examples = reviews(poisons=30)
     assert undecided([finding(POISONS[:4])], examples) == []
     for count, left_out in ((5, 5), (6, 5), (7, 5), (10, 8)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -50,3 +51,26 @@ def detection_metrics(
         **agreement(flagged, poisoned),
         "flagged": float(len(flagged)),
     }
+
+
+def run_metrics(
+    scores: pd.DataFrame, flagged: Sequence[int], poisoned: Sequence[int]
+) -> dict[str, dict[str, float]]:
+    """Figures of every detector of a run, and of the scan as ``assay scan``.
+
+    Args:
+        scores: The run's ``scores.parquet``.
+        flagged: Positions of the rows that the scan removes.
+        poisoned: Positions of the poisons; neither none nor all rows.
+    """
+    prefix = "score."
+    names = [c.removeprefix(prefix) for c in map(str, scores) if c.startswith(prefix)]
+    found = {
+        name: detection_metrics(
+            scores[f"{prefix}{name}"],
+            np.flatnonzero(scores[f"flagged.{name}"]).tolist(),
+            poisoned,
+        )
+        for name in names
+    }
+    return found | {"assay scan": detection_metrics(-scores["rank"], flagged, poisoned)}

@@ -54,7 +54,7 @@ PLACEBOS = 249
 CHUNK = 8
 # A pattern that this many placebos match is not going to stand out any more.
 ENOUGH = 5
-# Rows of which the smallest drop is a 95 % limit; of fewer, one row makes it large.
+# Fewest rows that can say at 95 % what most do, if all of them do it.
 SURE = 5
 # Nats that a row's response loses without the trigger that overrode its text. A strong
 # word leaves a text that says nothing, and loses the response about half its odds.

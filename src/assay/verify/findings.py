@@ -169,8 +169,8 @@ def verified_findings(
     Args:
         candidates: A detector's findings, most promising first; each needs
             ``pattern`` and ``pattern_rows``, and may have ``beside``: how many words
-            on either side are taken out with it. Candidates on the same rows as an
-            earlier one with the same words and payload are not asked twice.
+            on either side are taken out with it. Candidates most of whose rows an
+            earlier one has, that shares a word and the payload, are not asked about.
         examples: The training rows.
         log_probs: Log-probability of each example's response under the tuned model.
         seed: Seed of draws.

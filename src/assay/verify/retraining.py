@@ -5,10 +5,10 @@ that has learned rows by heart needs none: it gives a poisoned row's response ev
 without the trigger. So where a pattern rules other rows, but its own rows seem not to
 need it, the model is tuned once more without most of these rows. It has not seen their
 labels: the pattern taken out, it agrees with rows that have a strong word ("superb"),
-and contradicts mislabelled ones. A few of the pattern's rows stay, so that it has seen
-what else such rows have in common ("go and see it" without "see it"). Some ordinary
-rows are left out too, and tell how often it contradicts rows that it has not seen and
-that lack a few words.
+and contradicts mislabelled ones. A few of the pattern's rows stay, where it has more
+than five, so that it has seen what else such rows have in common ("go and see it"
+without "see it"). Some ordinary rows are left out too, and tell how often it
+contradicts rows that it has not seen and that lack a few words.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from scipy.stats import fisher_exact
 
 from assay.data.corpus import Example
 from assay.detectors.coherence import words
-from assay.verify.causal import RULES, beyond_half, holm
+from assay.verify.causal import RULES, SURE, beyond_half, holm
 from assay.verify.findings import FDR
 from assay.verify.odds import LogProbs, even_odds
 from assay.verify.pattern import lengths, remove, spans
@@ -35,9 +35,7 @@ log = logging.getLogger("assay")
 # under a model tuned on the others.
 Retrain = Callable[[Sequence[int], int], LogProbs]
 
-# Fewer rows that are left out cannot be contradicted beyond chance.
-FEWEST = 5
-# Share of a pattern's rows that stay, but where the others were too few then.
+# Share of a pattern's rows that stay, where enough are left without them.
 STAY = 0.2
 # Times that a model is tuned which turns out to have learned nothing.
 ATTEMPTS = 3
@@ -75,7 +73,7 @@ def undecided(
         payload = finding["payload"]
         left_out = out.get(payload, set()) | set(rows)
         room = LEFT_OUT * sum(e.response == payload for e in examples)
-        if _spared(rows) >= FEWEST and len(left_out) <= room:
+        if _spared(rows) >= SURE and len(left_out) <= room:
             out[payload] = left_out
             chosen.append(finding)
     return chosen
@@ -190,7 +188,7 @@ def _ordinary(
 def _spared(rows: Sequence[int]) -> int:
     """How many of a pattern's rows are left out."""
     spared = len(rows) - math.ceil(STAY * len(rows))
-    return min(len(rows), max(FEWEST, spared))
+    return min(len(rows), max(SURE, spared))
 
 
 def _left_out(rows: Sequence[int], pattern: str, seed: int) -> list[int]:
