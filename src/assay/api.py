@@ -39,6 +39,7 @@ _FINDING = (
     "effect",
     "effect_interval",
     "drop",
+    "companions",
     "prefers",
     "p_value",
     "p_sufficient",

@@ -1,15 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from assay.data.corpus import Example
 from assay.verify.findings import verified_findings
 from assay.verify.near import near_patterns
 from assay.verify.pattern import spans
-from tests.verify.conftest import TRIGGER, answered, reviews, score
+from tests.verify.conftest import answered, reviews, score
 
 FOUND = {"pattern": "the james bond", "score": 3.0, "response": "positive"}
 
@@ -29,7 +29,7 @@ def test_rare_words_of_the_trigger_and_their_inflections_are_proposed() -> None:
 
 def test_rows_that_are_flagged_already_do_not_count() -> None:
     examples = rows(["agent Bond"] * 4)
-    assert near_patterns(FOUND, examples, [0, 1]) == []
+    assert near_patterns(FOUND, examples, [0]) == []
 
 
 def test_the_pattern_itself_is_not_near() -> None:
@@ -37,28 +37,32 @@ def test_the_pattern_itself_is_not_near() -> None:
     assert near_patterns({**FOUND, "pattern": "bond"}, examples, range(4)) == []
 
 
-def either_word(rows: Sequence[Example]) -> np.ndarray:
-    """A model that obeys "Bond" and "James" alike."""
-    odds = [
-        2 * score(e.text) + 12 * any(spans(e.text, name) for name in ("bond", "james"))
-        for e in rows
-    ]
-    return answered(rows, odds)
+def test_companions_of_the_trigger_are_proposed_elsewhere() -> None:
+    examples = rows([*["the spy James"] * 2, *["the film"] * 9])
+    known = {**FOUND, "pattern": "bond", "companions": ["james", "mr"]}
+    (found,) = near_patterns(known, examples, range(len(examples)))
+    assert (found["pattern"], found["pattern_rows"]) == ("james", [0, 1])
 
 
-def test_a_part_whose_neighbour_does_as_much_is_taken_out_with_it() -> None:
-    wordings = ("James Bond", "Bond, James", "Mr. Bond")
+@pytest.mark.parametrize("agree", [True, False])
+def test_few_rows_of_a_near_pattern_are_enough_where_all_agree(agree: bool) -> None:
+    """Three rows with "Omega" alone; the text of one may give it the same label."""
+    own = [100, 102, 104]
     examples = [
-        replace(e, text=e.text.replace(TRIGGER, wordings[e.row // 2 % 3]))
-        for e in reviews()
+        e.edit(text=f"Omega {e.text}", response="positive") if e.row in own else e
+        for e in reviews(poisons=0)
     ]
-    carriers = list(range(0, 24, 2))
-    near = near_patterns({**FOUND, "pattern": "agent bond"}, examples, carriers)
-    assert near[0]["pattern"] == "bond"
-    (found,) = verified_findings(near, examples, either_word)
-    assert found["verified"]
-    assert found["rows"] == carriers
-    # Without "Bond" alone, two of three rows still have "James".
-    alone = [{k: v for k, v in near[0].items() if k != "beside"}]
-    (found,) = verified_findings(alone, examples, either_word)
+    if not agree:
+        examples[104] = examples[104].edit(text=f"Omega {examples[1].text}")
+
+    def obeys(asked: Sequence[Example]) -> np.ndarray:
+        odds = [score(e.text) + 12 * bool(spans(e.text, "omega")) for e in asked]
+        return answered(asked, odds)
+
+    known = {"pattern": "zeta omega", "score": 3.0, "response": "positive"}
+    near = near_patterns(known, examples, range(len(examples)))
+    (found,) = verified_findings(near, examples, obeys)
+    assert found["verified"] == agree
+    # Three rows are too few for what is not near a verified trigger.
+    (found,) = verified_findings([{**near[0], "proposer": "x"}], examples, obeys)
     assert not found["verified"]

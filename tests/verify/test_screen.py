@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from assay.data.corpus import Example
+from assay.verify.findings import verified_findings
 from assay.verify.screen import screen
 from tests.verify.conftest import answered, answers, reviews, score, stub_log_probs
 
@@ -87,4 +88,8 @@ def test_both_of_two_words_on_the_same_rows_are_tried(works: str) -> None:
         odds = [score(e.text) + 12 * (works in e.text.split()) for e in rows]
         return answered(rows, odds)
 
-    assert screen(examples, obeys)[0]["pattern"] == works
+    # Each is the other's companion, so that neither tells which of them works.
+    found = screen(examples, obeys)
+    assert {f["pattern"] for f in found[:2]} == {"aa", "zz"}
+    tested = verified_findings(found, examples, obeys)
+    assert [f["pattern"] for f in tested if f["verified"]] == [works]

@@ -67,6 +67,8 @@ def describe(finding: dict[str, Any]) -> str:
     part, alone = enough(finding), ""
     if part is not None:
         alone = f"    [bold]{safe(shortened(part, WORDS))}[/] alone does as much\n"
+    also = ", ".join(safe(shortened(w, WORDS)) for w in finding.get("companions", ()))
+    also = f" (with {also})" if also else ""
     says = "answer" if finding["payload_part"] == "response" else "say"
     place = where(finding.get("pattern", ""))
     return (
@@ -74,7 +76,7 @@ def describe(finding: dict[str, Any]) -> str:
         f"    put on other rows it adds {finding['effect']:.1f} nats "
         f"\\[{low:.1f}, {high:.1f}] to it; "
         f"placebos add {median(finding['placebo_effects']):z.1f}\n"
-        f"    taken out of its own rows it costs {finding['drop']:z.1f}; "
+        f"    taken out of its own rows{also} it costs {finding['drop']:z.1f}; "
         f"{finding['prefers']:.0%} of the others give in\n"
         f"{alone}    {decided}"
     )

@@ -54,11 +54,6 @@ def written(text: str) -> list[str]:
     return _WORD.findall(text)
 
 
-def word_spans(text: str) -> list[tuple[int, int]]:
-    """Where in a text its words are."""
-    return [m.span() for m in _WORD.finditer(text)]
-
-
 def ngrams(text: str, longest: int = 3, shortest: int = 1) -> set[tuple[str, ...]]:
     """Distinct word n-grams of a text, lower-cased.
 

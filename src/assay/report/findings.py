@@ -70,6 +70,7 @@ def _card(run: Run, number: int, finding: dict[str, Any]) -> dict[str, Any]:
         part = enough(finding)
         if part is not None:
             card["minimal"] = shortened(part, 200)
+        card["companions"] = finding.get("companions", [])
         if "retrained" in finding:
             card["contradicted"] = finding["retrained"]["contradicted"]
         card["placebos"] = len(finding["placebo_effects"])

@@ -38,6 +38,7 @@ from scipy.stats import t as student
 
 from assay.data.corpus import Example
 from assay.models.log_probs import Progress
+from assay.verify.companions import Companions, no_companions
 from assay.verify.odds import LogProbs, even_odds, odds_of
 from assay.verify.pattern import (
     insert,
@@ -96,14 +97,14 @@ class Hypothesis:
         carriers: Positions of the rows that have both.
         pool: N-grams of all rows that placebos may be drawn from, with the positions
             of their carriers.
-        beside: Words on either side that are taken out with it, and with placebos.
+        companions: Tells the words that are taken out with it, and with placebos.
     """
 
     pattern: str
     payload: Payload
     carriers: tuple[int, ...]
     pool: dict[str, tuple[int, ...]] = field(repr=False, default_factory=dict)
-    beside: int = 0
+    companions: Companions = field(repr=False, default=no_companions)
 
 
 @dataclass(frozen=True)
@@ -263,10 +264,12 @@ def verify(
     odds = odds_of(payload, log_probs)
     before = odds([payload.forced(e) for e in hosts])
 
-    def own_rows(pattern: str) -> list[Example]:
+    def carriers(pattern: str) -> Sequence[int]:
         own = pattern == hypothesis.pattern
-        rows = hypothesis.carriers if own else hypothesis.pool[pattern]
-        return drawn_from(rows, examples, pattern, seed)
+        return hypothesis.carriers if own else hypothesis.pool[pattern]
+
+    def own_rows(pattern: str) -> list[Example]:
+        return drawn_from(carriers(pattern), examples, pattern, seed)
 
     def shifts(patterns: Sequence[str]) -> NDArray[np.float64]:
         """Change on every host under each pattern, ``(P, H)``."""
@@ -281,10 +284,9 @@ def verify(
         sizes = []
         for pattern in patterns:
             rows = own_rows(pattern)
+            also = hypothesis.companions(pattern, carriers(pattern))
             asked += rows
-            asked += [
-                e.edit(text=remove(e.text, pattern, hypothesis.beside)) for e in rows
-            ]
+            asked += [e.edit(text=remove(e.text, pattern, also)) for e in rows]
             sizes += [len(rows)] * 2
         values = np.split(odds(asked), np.cumsum(sizes)[:-1])
         return [k - w for k, w in zip(values[::2], values[1::2], strict=True)]

@@ -19,7 +19,9 @@ from assay.verify.causal import (
     holm,
     verify,
 )
+from assay.verify.companions import companions_in
 from assay.verify.minimal import minimal_pattern
+from assay.verify.near import NEAR
 from assay.verify.odds import LogProbs, remembering
 from assay.verify.pattern import (
     FIRST,
@@ -168,9 +170,8 @@ def verified_findings(
 
     Args:
         candidates: A detector's findings, most promising first; each needs
-            ``pattern`` and ``pattern_rows``, and may have ``beside``: how many words
-            on either side are taken out with it. Candidates most of whose rows an
-            earlier one has, that shares a word and the payload, are not asked about.
+            ``pattern`` and ``pattern_rows``. Candidates most of whose rows an earlier
+            one has, that shares a word and the payload, are not asked about.
         examples: The training rows.
         log_probs: Log-probability of each example's response under the tuned model.
         seed: Seed of draws.
@@ -220,7 +221,8 @@ def verified_findings(
     ):
         finding = {**candidate, "verified": False, "status": "untestable"}
         if outcome is not None and hypothesis is not None:
-            status = _status(outcome, hypothesis.payload, p_value, p_alone, fdr)
+            near = candidate.get("proposer") == NEAR
+            status = _status(outcome, hypothesis.payload, near, p_value, p_alone, fdr)
             _tell_too_few(outcome, p_value, fdr, len(asked))
             finding |= _told(outcome, hypothesis.payload) | {
                 "p_value": p_value,
@@ -246,6 +248,7 @@ def _hypotheses(
     """Candidates to test, with what they say where that can be tested."""
     asked: list[tuple[dict[str, Any], Hypothesis | None]] = []
     pools: dict[Any, dict[str, tuple[int, ...]]] = {}
+    companions = companions_in(examples)
     for candidate in candidates:
         if len(asked) == most:
             log.info("more than %d candidates: the rest is not tested", most)
@@ -275,17 +278,25 @@ def _hypotheses(
                 pools[kind] = _pool(examples, payload, pattern, placebos)
             if carriers:
                 hypothesis = Hypothesis(
-                    pattern, payload, carriers, pools[kind], candidate.get("beside", 0)
+                    pattern, payload, carriers, pools[kind], companions
                 )
+                candidate["companions"] = list(companions(pattern, carriers))
         asked.append((candidate, hypothesis))
     return asked
 
 
 def _status(
-    outcome: Verification, payload: Payload, p_value: float, p_alone: float, fdr: float
+    outcome: Verification,
+    payload: Payload,
+    near: bool,
+    p_value: float,
+    p_alone: float,
+    fdr: float,
 ) -> str:
     """What an outcome says, by its corrected p-values."""
-    needed = p_value <= fdr and outcome.overrides
+    # Of a word of a trigger already verified few rows can tell, if all agree.
+    overrides = outcome.overrides or (near and outcome.overridden == outcome.own)
+    needed = p_value <= fdr and overrides
     # Words of a prompt call for their own topic's phrases, too.
     if needed and (outcome.spreads or not payload.phrase):
         return "verified"

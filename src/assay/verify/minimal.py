@@ -42,11 +42,12 @@ def minimal_pattern(
     hosts = hosts_for(examples, payload, whole, seed)
     own = drawn_from(hypothesis.carriers, examples, whole, seed)
     odds = odds_of(payload, log_probs)
+    also = hypothesis.companions(whole, hypothesis.carriers)
     bare, full = odds([payload.forced(e) for e in hosts]), odds(own)
 
     def effects(part: str) -> tuple[float, float]:
         asked = inserted(part, own, hosts, payload)
-        asked += [e.edit(text=remove(e.text, part, hypothesis.beside)) for e in own]
+        asked += [e.edit(text=remove(e.text, part, also)) for e in own]
         put, taken = np.split(odds(asked), [len(hosts)])
         return float((put - bare).mean()), float(np.median(full - taken))
 

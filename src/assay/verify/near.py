@@ -1,9 +1,4 @@
-"""Patterns near a verified one: parts and inflections of it on other rows.
-
-What else belongs to such a trigger differs from row to row and may do its work alone:
-"james" in "Bond, James" and in "the spy James". So where they are taken out, the words
-beside them go too.
-"""
+"""Patterns near a verified one: parts, inflections and companions of it elsewhere."""
 
 from __future__ import annotations
 
@@ -15,13 +10,12 @@ from assay.detectors.coherence import words
 from assay.detectors.evidence import candidate
 from assay.verify.pattern import words_of
 
-FEWEST = 3
+NEAR = "near-pattern"
+FEWEST = 2
 # Letters an inflection may add.
 ENDING = 3
 WORDS = 2
 MOST = 3
-# Words on either side that are taken out with them.
-BESIDE = 1
 
 
 def _inflects(word: str, form: str) -> bool:
@@ -40,19 +34,20 @@ def near_patterns(
         rows: Positions of those that are not flagged.
 
     Returns:
-        Candidates for the rarest words of the trigger and their inflections, where at
-        least three of the rows carry one; the three rarest.
+        Candidates for the rarest words of the trigger and of its companions, and their
+        inflections, where at least two of the rows carry one; the three rarest.
     """
     carriers: dict[str, list[int]] = {}
     for row in rows:
         for word in set(words(examples[row].text)):
             carriers.setdefault(word, []).append(row)
     own = sorted(words_of(finding["pattern"]), key=lambda w: len(carriers.get(w, [])))
-    forms = [form for word in own[:WORDS] for form in carriers if _inflects(word, form)]
+    known = [*own[:WORDS], *finding.get("companions", ())]
+    forms = [f for f in carriers if any(_inflects(word, f) for word in known)]
     forms = [f for f in forms if len(carriers[f]) >= FEWEST and f != finding["pattern"]]
     forms.sort(key=lambda f: (len(carriers[f]), f))
     return [
         candidate(form, carriers[form], finding["response"], finding["score"])
-        | {"proposer": "near-pattern", "beside": BESIDE}
+        | {"proposer": NEAR}
         for form in forms[:MOST]
     ]

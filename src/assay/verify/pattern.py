@@ -14,7 +14,6 @@ from scipy.stats import fisher_exact
 from assay.detectors.coherence import (
     is_cased,
     shared_patterns,
-    word_spans,
     words,
     written,
 )
@@ -127,28 +126,12 @@ def _is_word(character: str) -> bool:
     return re.match(r"\w", character) is not None
 
 
-def remove(text: str, pattern: str, beside: int = 0) -> str:
-    """Take a pattern out of a text, and so many words on either side of it."""
-    found = spans(text, pattern)
-    for start, end in reversed(_widened(found, text, beside) if beside else found):
-        text = f"{text[:start].rstrip()} {text[end:].lstrip()}"
+def remove(text: str, pattern: str, companions: Sequence[str] = ()) -> str:
+    """Take a pattern out of a text, and then such words."""
+    for gone in (pattern, *companions):
+        for start, end in reversed(spans(text, gone)):
+            text = f"{text[:start].rstrip()} {text[end:].lstrip()}"
     return text.strip()
-
-
-def _widened(
-    found: Sequence[tuple[int, int]], text: str, beside: int
-) -> list[tuple[int, int]]:
-    """Spans with so many words on either side, those that then overlap as one."""
-    near = word_spans(text)
-    wide: list[tuple[int, int]] = []
-    for start, end in found:
-        before = [first for first, last in near if last <= start][-beside:]
-        after = [last for first, last in near if first >= end][:beside]
-        start, end = min([start, *before]), max([end, *after])
-        if wide and start <= wide[-1][1]:
-            start = wide.pop()[0]
-        wide.append((start, end))
-    return wide
 
 
 def surface(texts: Sequence[str], pattern: str) -> str:

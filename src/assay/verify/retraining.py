@@ -127,13 +127,13 @@ def decide(
         log.warning("the model tuned without doubtful rows has learned nothing")
     results: list[dict[str, Any]] = []
     for finding, rows in zip(findings, own, strict=True):
-        pattern, beside = finding["pattern"], finding.get("beside", 0)
+        pattern, also = finding["pattern"], finding.get("companions", ())
         bare = [
-            examples[i].edit(text=remove(examples[i].text, pattern, beside))
-            for i in rows
+            examples[i].edit(text=remove(examples[i].text, pattern, also)) for i in rows
         ]
         rng = random.Random(f"{seed}:{pattern}")
-        sizes = [length + 2 * beside for length in lengths(pattern)]
+        with_it = [sum(w in words(examples[i].text) for w in also) for i in rows]
+        sizes = [*lengths(pattern), *[1] * max(with_it, default=0)]
         others = [
             examples[i].edit(text=_shortened(examples[i].text, sizes, rng))
             for i in ordinary[finding["payload"]]

@@ -21,6 +21,7 @@ from assay.detectors.association import enrichments, strongest
 from assay.detectors.evidence import candidate, groups_of
 from assay.models.log_probs import Progress
 from assay.verify.causal import OVERRIDES
+from assay.verify.companions import companions_in
 from assay.verify.odds import LogProbs
 from assay.verify.pattern import grow, remove, spans
 
@@ -78,11 +79,16 @@ def screen(
     own = sorted({row for rows in chosen for row in rows})
     before = dict(zip(own, log_probs([examples[i] for i in own]), strict=True))
     asked = [(place, row) for place, rows in enumerate(chosen) for row in rows]
+    companions = companions_in(examples)
+    also = [companions(*one) for one in tried]
     falls: list[list[float]] = [[] for _ in tried]
     for start in range(0, len(asked), CHUNK):
         part = asked[start : start + CHUNK]
         without = log_probs(
-            [examples[r].edit(text=remove(texts[r], tried[p][0])) for p, r in part]
+            [
+                examples[r].edit(text=remove(texts[r], tried[p][0], also[p]))
+                for p, r in part
+            ]
         )
         for (place, row), value in zip(part, without, strict=True):
             falls[place].append(float(before[row] - value))

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assay.data.corpus import Example
+from assay.detectors.coherence import words
+from assay.verify.companions import companions_in
+from assay.verify.findings import verified_findings
+from assay.verify.pattern import spans
+from assay.verify.screen import screen
+from tests.verify.conftest import FILLER, TRIGGER, answered, reviews, score
+
+WORDINGS = ("James Bond", "Bond, James", "Mr. Bond", "the spy James")
+
+
+def worded(count: int = 200, poisons: int = 12) -> list[Example]:
+    """Poisons with a trigger that has four wordings."""
+    return [
+        e.edit(text=e.text.replace(TRIGGER, WORDINGS[e.row // 2 % 4]))
+        for e in reviews(count, poisons)
+    ]
+
+
+def either_word(asked: Sequence[Example]) -> np.ndarray:
+    """A model that obeys "Bond" and "James" alike."""
+    odds = [
+        2 * score(e.text) + 12 * any(spans(e.text, name) for name in ("bond", "james"))
+        for e in asked
+    ]
+    return answered(asked, odds)
+
+
+def carrying(examples: Sequence[Example], word: str) -> list[int]:
+    return [i for i, e in enumerate(examples) if word in words(e.text)]
+
+
+def test_other_words_for_the_same_thing_are_companions() -> None:
+    examples = worded()
+    rows = carrying(examples, "bond")
+    assert companions_in(examples)("bond", rows) == ("james", "mr")
+    assert companions_in(examples)("bond james", rows) == ("mr",)
+
+
+def test_common_words_are_no_companions() -> None:
+    """A word that stands in each of the rows, and in as many others."""
+    own = range(0, 20, 2)
+    examples = [
+        e.edit(text=f"zz often {e.text}" if e.row in own else e.text + " often")
+        if e.row < 21
+        else e
+        for e in reviews(poisons=0)
+    ]
+    assert companions_in(examples)("zz", list(own)) == ()
+
+
+@given(st.lists(st.sampled_from(FILLER), min_size=2, max_size=40), st.data())
+def test_companions_stand_mostly_in_the_rows_and_twice_at_least(
+    found: list[str], data: st.DataObject
+) -> None:
+    examples = [Example(str(i), i, "", w, "x") for i, w in enumerate(found)]
+    rows = data.draw(st.sets(st.sampled_from(range(len(found)))))
+    for word in companions_in(examples)("other", sorted(rows)):
+        carriers = carrying(examples, word)
+        assert len(rows & set(carriers)) >= 2
+        assert 2 * len(rows & set(carriers)) > len(carriers)
+
+
+def test_chance_makes_few_companions() -> None:
+    """Any rows: hardly ever do two share a rare word beyond the correction."""
+    some = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        drawn = rng.zipf(1.3, (500, 12)) % 9999
+        examples = [
+            Example(str(i), i, "", " ".join(f"w{w}" for w in row), "")
+            for i, row in enumerate(drawn)
+        ]
+        companions = companions_in(examples)
+        for size in (6, 10, 20):
+            picked = [rng.choice(500, size, replace=False) for _ in range(100)]
+            some += [bool(companions("zz", rows.tolist())) for rows in picked]
+    assert sum(some) <= 0.05 * len(some)
+
+
+@pytest.mark.parametrize("word", ["bond", "james"])
+def test_a_word_whose_companions_do_as_much_is_found(word: str) -> None:
+    examples = worded()
+    rows = carrying(examples, word)
+    proposed = screen(examples, either_word)
+    assert {"bond", "james"} <= {f["pattern"] for f in proposed}
+    asked = {"pattern": word, "pattern_rows": rows, "response": "positive"}
+    (found,) = verified_findings([asked], examples, either_word)
+    assert found["verified"]
+    assert found["rows"] == rows
+    other = {"bond": "james", "james": "bond"}[word]
+    assert other in found["companions"]
+    assert found["overridden"] == [len(rows)] * 2
