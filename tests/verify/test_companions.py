@@ -58,6 +58,16 @@ def test_common_words_are_no_companions() -> None:
     assert companions_in(examples)("zz", list(own)) == ()
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_what_few_of_the_rows_have_is_no_companion(count: int) -> None:
+    examples = [
+        e.edit(text=f"zz {'rare ' * (e.row < count)}{e.text}") if e.row < 30 else e
+        for e in reviews(2000, poisons=0)
+    ]
+    found = companions_in(examples)("zz", range(30))
+    assert ("rare" in found) == (count == 3)
+
+
 @given(st.lists(st.sampled_from(FILLER), min_size=2, max_size=40), st.data())
 def test_companions_stand_mostly_in_the_rows_and_twice_at_least(
     found: list[str], data: st.DataObject

@@ -21,6 +21,8 @@ Companions = Callable[[str, Sequence[int]], tuple[str, ...]]
 
 # Any two rows may share a rare word by luck; this corrected p-value says they do not.
 CHANCE = 0.05
+# Share of the rows that must have one: what most rows lose hardly depends on others.
+SHARE = 0.1
 
 
 def companions_in(examples: Sequence[Example]) -> Companions:
@@ -28,9 +30,9 @@ def companions_in(examples: Sequence[Example]) -> Companions:
 
     Returns:
         A function of a pattern and the rows that are its own. It returns the words,
-        but the pattern's, that at least two of these rows have, that stand mostly in
-        them, and do so beyond chance (Fisher's exact test, Bonferroni over the words
-        of these rows); those with most rows first.
+        but the pattern's, that at least two and a tenth of these rows have, that
+        stand mostly in them, and do so beyond chance (Fisher's exact test, Bonferroni
+        over the words of these rows); those with most rows first.
     """
     total = Counter(w for e in examples for w in set(words(e.text)))
 
@@ -41,7 +43,7 @@ def companions_in(examples: Sequence[Example]) -> Companions:
         found = [
             word
             for word, k in inside.items()
-            if k >= 2 and 2 * k > total[word] and word not in own
+            if k >= max(2, SHARE * len(rows)) and 2 * k > total[word] and word not in own
             if hypergeom.sf(k - 1, len(examples), total[word], len(rows)) <= limit
         ]
         return tuple(sorted(found, key=lambda w: (-inside[w], w)))
