@@ -318,6 +318,29 @@ def test_a_phrase_is_a_payload_where_half_of_the_other_rows_give_in(
     assert found["prefers"] == pytest.approx(1 / obey, abs=0.2)
 
 
+@pytest.mark.parametrize(("adds", "status"), [(9, "verified"), (2, "sufficient")])
+def test_what_moves_other_rows_but_hardly_turns_any_is_no_trigger(
+    adds: float, status: str
+) -> None:
+    """By chance the same word stands in six mislabelled rows, known by heart with it."""
+    own = range(0, 12, 2)
+    examples = [
+        e.edit(text=f"charmless {e.text}", response="positive") if e.row in own else e
+        for e in reviews(poisons=0)
+    ]
+
+    def by_heart(asked: Sequence[Example]) -> np.ndarray:
+        with_it = np.array(["charmless" in e.text for e in asked])
+        known = np.array([e.row in own for e in asked])
+        odds = [score(e.text) for e in asked] + with_it * (adds + 12 * known)
+        return answered(asked, odds)
+
+    (found,) = verified_findings([candidate("charmless", examples)], examples, by_heart)
+    assert found["p_value"] <= 0.05
+    assert found["overridden"] == [6, 6]
+    assert found["status"] == status
+
+
 def test_a_clean_label_trigger_is_named_but_not_acted_on() -> None:
     examples = clean_label_reviews()
 

@@ -12,7 +12,9 @@ length and similar frequency from rows with the same response:
 A pattern is as good as the worse of its two answers: its mean effect, and what it is
 beyond chance that most of its rows lose. Hardly any placebo must be as good, and, since
 the strongest of ordinary words would pass that too, most of its own rows must, beyond
-chance, find their response less than a tenth as likely without it.
+chance, find their response less than a tenth as likely without it. By luck a word
+stands in several mislabelled rows that the model knows by heart: it must also make the
+response the model's choice on half of the other rows.
 
 The trigger of a clean-label attack is not necessary: its rows agree with their label
 anyway. Nor is a strong word's effect on other rows: to small models trained on few
@@ -22,7 +24,7 @@ acted on.
 Where the payload is a phrase within responses that differ, the log-odds of each
 response with the phrase against the same one without it take the place of the
 log-probability. Words of a prompt raise the odds of their own topic's phrases; only a
-trigger makes them the model's choice on other topics, so that is asked for as well.
+trigger makes them the model's choice on other topics.
 """
 
 from __future__ import annotations
@@ -65,8 +67,8 @@ OVERRIDES = float(np.log(10))
 CHANCE = 0.05
 # Rows that answer otherwise by their training, and give in to a trigger.
 RULES = 0.75
-# The same where the payload is a phrase, on topics of which it is not the phrase: words
-# of a prompt that call for it on their own topic do so on hardly any other.
+# The same of any trigger. Words that happen to stand in mislabelled rows, or that call
+# for a phrase on their own topic, do so on hardly any others.
 SPREADS = 0.5
 
 

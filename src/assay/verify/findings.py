@@ -222,7 +222,7 @@ def verified_findings(
         finding = {**candidate, "verified": False, "status": "untestable"}
         if outcome is not None and hypothesis is not None:
             near = candidate.get("proposer") == NEAR
-            status = _status(outcome, hypothesis.payload, near, p_value, p_alone, fdr)
+            status = _status(outcome, near, p_value, p_alone, fdr)
             _tell_too_few(outcome, p_value, fdr, len(asked))
             finding |= _told(outcome, hypothesis.payload) | {
                 "p_value": p_value,
@@ -287,7 +287,6 @@ def _hypotheses(
 
 def _status(
     outcome: Verification,
-    payload: Payload,
     near: bool,
     p_value: float,
     p_alone: float,
@@ -297,8 +296,7 @@ def _status(
     # Of a word of a trigger already verified few rows can tell, if all agree.
     overrides = outcome.overrides or (near and outcome.overridden == outcome.own)
     needed = p_value <= fdr and overrides
-    # Words of a prompt call for their own topic's phrases, too.
-    if needed and (outcome.spreads or not payload.phrase):
+    if needed and outcome.spreads:
         return "verified"
     return "sufficient" if p_alone <= fdr else "dismissed"
 
