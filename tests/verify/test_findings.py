@@ -322,7 +322,7 @@ def test_a_phrase_is_a_payload_where_half_of_the_other_rows_give_in(
 def test_what_moves_other_rows_but_hardly_turns_any_is_no_trigger(
     adds: float, status: str
 ) -> None:
-    """By chance the same word stands in six mislabelled rows, known by heart with it."""
+    """By chance one word stands in six mislabelled rows that are known by heart."""
     own = range(0, 12, 2)
     examples = [
         e.edit(text=f"charmless {e.text}", response="positive") if e.row in own else e

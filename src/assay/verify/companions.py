@@ -40,10 +40,11 @@ def companions_in(examples: Sequence[Example]) -> Companions:
         inside = Counter(w for i in rows for w in set(words(examples[i].text)))
         own = set(words_of(pattern))
         limit = CHANCE / max(1, len(inside))
+        fewest = max(2, SHARE * len(rows))
         found = [
             word
             for word, k in inside.items()
-            if k >= max(2, SHARE * len(rows)) and 2 * k > total[word] and word not in own
+            if k >= fewest and 2 * k > total[word] and word not in own
             if hypergeom.sf(k - 1, len(examples), total[word], len(rows)) <= limit
         ]
         return tuple(sorted(found, key=lambda w: (-inside[w], w)))
