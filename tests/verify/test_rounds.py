@@ -79,6 +79,36 @@ def test_a_common_word_is_a_trigger_as_it_is_written(tmp_path: Path) -> None:
     assert flagged == list(range(0, 32, 2))
 
 
+class Doubting(Laboratory):
+    """Two patterns that share the trigger's last word, one of them first in doubt."""
+
+    def test(
+        self, candidates: list[dict[str, object]], keep: np.ndarray, most: int
+    ) -> list[dict[str, object]]:
+        if not keep.all():
+            return super().test(candidates, keep, most)
+        found = [
+            {"pattern": p, "pattern_rows": rows, "rows": rows, "score": 1.0}
+            | {"response": "positive", "verified": p != "omega", "trigger": p}
+            | {"status": "dismissed" if p == "omega" else "verified"}
+            for p, rows in (("omega", list(range(0, 24, 2))), ("zeta", [0, 2, 4]))
+        ]
+        return [{**f, "companions": ["omega"]} for f in found]
+
+
+def test_what_is_near_a_trigger_is_asked_about_again(tmp_path: Path) -> None:
+    examples = reviews()
+    lab = Doubting(examples, stub_log_probs, tmp_path, "key", 0, 0.05, silent)
+    flagged, findings = experiments(lab, evidence_of(examples))
+    assert np.flatnonzero(flagged).tolist() == list(range(0, 24, 2))
+    patterns = [f["pattern"] for f in findings]
+    assert sorted(f["pattern"] for f in findings if f["verified"]) == [
+        "zeta",
+        "zeta omega",
+    ]
+    assert "omega" not in patterns
+
+
 def test_nothing_is_flagged_where_there_is_no_trigger(tmp_path: Path) -> None:
     flagged, findings = run(reviews(240, poisons=0), stub_log_probs, tmp_path)
     assert flagged == []

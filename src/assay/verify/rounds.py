@@ -212,10 +212,12 @@ def experiments(
         known = set(map(question, findings))
         suspects = {"screen": _unflagged(screened, flagged)}
         suspects |= {d.name: d.findings for d in proposed}
-        candidates = [
-            c for c in (*near, *proposals(suspects)) if question(c) not in known
-        ]
-        found = lab.test(candidates, ~flagged, most)
+        further = [c for c in proposals(suspects) if question(c) not in known]
+        found = lab.test([*near, *further], ~flagged, most)
+        # What is near a trigger is asked about again, now without the trigger's rows.
+        again = set(map(question, near))
+        findings = [f for f in findings if question(f) not in again]
+        known = set(map(question, findings))
         findings += [f for f in found if question(f) not in known]
         verified = [f for f in found if f["verified"]]
         if not verified:
@@ -230,7 +232,9 @@ def experiments(
         most = FURTHER
         proposed = [propose(evidence, ~flagged) for propose in asked]
         left = np.flatnonzero(~flagged).tolist()
+        sure = {question(f) for f in findings if f["verified"]}
         near = [c for f in verified for c in near_patterns(f, lab.examples, left)]
+        near = [c for c in near if question(c) not in sure][:FURTHER]
 
 
 def _advise(doubtful: Sequence[dict[str, Any]]) -> None:
