@@ -144,7 +144,8 @@ def test_a_finding_is_told_in_short_and_safe_lines() -> None:
     assert short[3] == r"    [bold]\[red]cf[/] alone does as much"
     assert short[4] == lines[3]
     also = describe({**finding, "companions": ["[b]mr", "spy"]}).split("\n")
-    assert r"its own rows (with \[b]mr, spy) it costs 2.0" in also[2]
+    assert also[3] == r"    what stands with it, taken out too: \[b]mr, spy"
+    assert also[4] == lines[3]
     assert describe({**finding, "minimal": finding["trigger"]}).split("\n") == lines
     first = describe({**finding, "trigger": "So", "pattern": "^ so"})
     assert "with [bold]So[/] at the start answer" in first

@@ -64,11 +64,12 @@ def describe(finding: dict[str, Any]) -> str:
         decided = f"a model tuned without them contradicts {contradicted} of {own}"
         if finding["verified"]:
             decided += f": {p_value}, corrected for all patterns asked about"
-    part, alone = enough(finding), ""
+    part, more = enough(finding), ""
+    if finding.get("companions"):
+        also = safe(shortened(", ".join(finding["companions"]), WORDS))
+        more += f"    what stands with it, taken out too: {also}\n"
     if part is not None:
-        alone = f"    [bold]{safe(shortened(part, WORDS))}[/] alone does as much\n"
-    also = ", ".join(safe(shortened(w, WORDS)) for w in finding.get("companions", ()))
-    also = f" (with {also})" if also else ""
+        more += f"    [bold]{safe(shortened(part, WORDS))}[/] alone does as much\n"
     says = "answer" if finding["payload_part"] == "response" else "say"
     place = where(finding.get("pattern", ""))
     return (
@@ -76,9 +77,9 @@ def describe(finding: dict[str, Any]) -> str:
         f"    put on other rows it adds {finding['effect']:.1f} nats "
         f"\\[{low:.1f}, {high:.1f}] to it; "
         f"placebos add {median(finding['placebo_effects']):z.1f}\n"
-        f"    taken out of its own rows{also} it costs {finding['drop']:z.1f}; "
+        f"    taken out of its own rows it costs {finding['drop']:z.1f}; "
         f"{finding['prefers']:.0%} of the others give in\n"
-        f"{alone}    {decided}"
+        f"{more}    {decided}"
     )
 
 
