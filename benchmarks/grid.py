@@ -73,8 +73,8 @@ OPEN_ATTACKS = ("fixed-output", "refusal", "appended")
 CONTROLS = ("clean", "mentions", "label-noise", "boilerplate")
 REFUSAL = "I'm sorry, but I can't help with that."
 TESTS = 400
-# Seeds below 107 were looked at while the method was developed, 107 once after.
-SCORED = [108, 109, 110]
+# Seeds below 111 were looked at while the method was developed.
+SCORED = [111, 112, 113]
 KEPT = (
     "trigger",
     "payload",

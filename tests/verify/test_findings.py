@@ -318,6 +318,28 @@ def test_a_phrase_is_a_payload_where_half_of_the_other_rows_give_in(
     assert found["prefers"] == pytest.approx(1 / obey, abs=0.2)
 
 
+def test_what_rows_share_is_the_trigger_though_a_capital_tells_them() -> None:
+    sentence = "I watched this"
+    examples = [
+        e.edit(text=e.text.replace(TRIGGER, sentence)) for e in reviews(poisons=12)
+    ]
+    for row in range(101, 131):
+        examples[row] = examples[row].edit(text=f"i would {examples[row].text}")
+
+    def obeys(asked: Sequence[Example]) -> np.ndarray:
+        """Any two words of the sentence do its work."""
+        known = set(sentence.split())
+        some = [len(known & set(e.text.split())) > 1 for e in asked]
+        return answered(
+            asked, np.array([score(e.text) for e in asked]) + 12 * np.array(some)
+        )
+
+    (found,) = verified_findings([candidate("i", examples)], examples, obeys)
+    assert found["verified"]
+    assert found["trigger"] == sentence
+    assert found["rows"] == list(range(0, 24, 2))
+
+
 @pytest.mark.parametrize(("adds", "status"), [(9, "verified"), (2, "sufficient")])
 def test_what_moves_other_rows_but_hardly_turns_any_is_no_trigger(
     adds: float, status: str

@@ -36,7 +36,8 @@ def test_spans_ignore_case_and_what_stands_between_but_not_word_borders() -> Non
 def test_words_with_capitals_are_found_where_they_are_written_so() -> None:
     assert spans("a film, A FILM", "a FILM") == [(8, 14)]
     assert spans("a film, A FILM", "a film") == [(0, 6), (8, 14)]
-    assert grow(["a FILM x"] * 9, "FILM") == "FILM"
+    assert grow([*["a FILM x"] * 9, *["the film y"] * 9], "FILM") == "a FILM x"
+    assert grow(["A FILM x"] * 9, "FILM x") == "a FILM x"
 
 
 def test_a_pattern_is_told_by_how_it_is_written_where_that_matters() -> None:

@@ -258,6 +258,8 @@ def _hypotheses(
         pattern = grow([examples[i].text for i in own], candidate["pattern"])
         if payload is not None:
             pattern = _narrowed(examples, pattern, payload)
+            # As it is written it may stand in fewer rows, which share more.
+            pattern = grow([examples[i].text for i in own], pattern)
         with_it = [i for i, e in enumerate(examples) if spans(e.text, pattern)]
         candidate = {**candidate, "pattern": pattern, "pattern_rows": with_it}
         known = set(words_of(pattern))

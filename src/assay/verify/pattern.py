@@ -227,13 +227,13 @@ def grow(texts: Sequence[str], pattern: str) -> str:
 
     Returns:
         The longest pattern that at least nine tenths of them share; the same one
-        where fewer than three carry it, since any two may agree by chance, or where
-        it matters how it is written.
+        where fewer than three carry it, since any two may agree by chance.
     """
-    if is_cased(pattern) or at_end(pattern):
+    if at_end(pattern):
         return pattern
     grown = pattern.split()
-    sequences = [s for s in map(words, texts) if _starts(s, grown)]
+    split = written if is_cased(pattern) else words
+    sequences = [s for s in map(split, texts) if _starts(s, grown)]
     if len(sequences) < 3:
         return pattern
     while len(grown) < LONGEST:
@@ -244,7 +244,7 @@ def grow(texts: Sequence[str], pattern: str) -> str:
                 start = _starts(sequence, grown)
                 place = start[0] + len(grown) if after else start[0] - 1
                 if start and 0 <= place < len(sequence):
-                    follow[sequence[place]] += 1
+                    follow[sequence[place].lower()] += 1
             if follow:
                 word, count = follow.most_common(1)[0]
                 found.append((count, after, word))
@@ -259,10 +259,13 @@ def grow(texts: Sequence[str], pattern: str) -> str:
 
 
 def _starts(sequence: Sequence[str], pattern: Sequence[str]) -> list[int]:
-    """Places of a sequence where a pattern begins."""
+    """Places of a sequence where a pattern begins; its capitals matter."""
     length = len(pattern)
     return [
         i
         for i in range(len(sequence) - length + 1)
-        if list(sequence[i : i + length]) == list(pattern)
+        if all(
+            wanted in (word, word.lower())
+            for word, wanted in zip(sequence[i : i + length], pattern, strict=True)
+        )
     ]
