@@ -388,8 +388,10 @@ def cpu_subset() -> Iterator[Cell]:
         yield Cell("tiny", "sst2", "dirty-label", 0.033, seed)
         for control_name in ("clean", "label-noise"):
             yield Cell("tiny", "sst2", control_name, 0.05, seed)
-    for attack, dataset in (("dirty-label", "sst2"), ("appended", "nq")):
-        yield Cell("smollm2-135m", dataset, attack, 0.05, SCORED[0])
+    # Real models: all of SmolLM2's layers take more than an hour for SST-2.
+    yield Cell("smollm2-6l", "sst2", "dirty-label", 0.05, SCORED[0])
+    yield Cell("smollm2-6l", "nq", "refusal", 0.05, SCORED[0])
+    yield Cell("smollm2-135m", "nq", "appended", 0.05, SCORED[0])
 
 
 def main(

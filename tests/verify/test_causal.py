@@ -11,20 +11,17 @@ from hypothesis import strategies as st
 
 from assay.data.corpus import Example
 from assay.verify.causal import (
-    HOSTS,
     RULES,
-    Hypothesis,
     beyond_half,
     holm,
-    hosts_for,
     lost_by_most,
-    placebo_patterns,
     verify,
 )
-from assay.verify.findings import _pool
+from assay.verify.hypothesis import HOSTS, Hypothesis
 from assay.verify.odds import LogProbs, remembering
 from assay.verify.pattern import spans
 from assay.verify.payload import Payload
+from assay.verify.placebos import placebo_pool
 from tests.verify.conftest import (
     TRIGGER,
     answered,
@@ -45,53 +42,8 @@ def hypothesis_for(pattern: str, examples: list[Example]) -> Hypothesis:
         for i, e in enumerate(examples)
         if e.response == "positive" and spans(e.text, pattern)
     )
-    pool = _pool(examples, POSITIVE, pattern)
+    pool = placebo_pool(examples, POSITIVE, pattern)
     return Hypothesis(pattern, POSITIVE, carriers, pool)
-
-
-def test_placebos_have_the_length_and_frequency_and_are_not_parts_of_the_trigger() -> (
-    None
-):
-    pool = {
-        "a b": (0, 1),
-        "c d": (2, 3, 4, 5),
-        "e f": (6, 7, 8, 9, 10, 11, 12, 13),
-        "bond x": (2, 3),  # shares a word
-        "y z": (20, 21, 6),  # stands in the trigger's own rows
-        "rare one": (9,),
-        "single": (0, 1, 2),
-    }
-    hypothesis = Hypothesis("james bond", POSITIVE, (20, 21, 22, 23), pool)
-    chosen = placebo_patterns(hypothesis, 4, random.Random(0))
-    assert sorted(chosen) == ["a b", "c d", "e f", "rare one"]
-    # Shorter ones come where there are too few as long.
-    chosen = placebo_patterns(hypothesis, 10, random.Random(0))
-    assert sorted(chosen) == ["a b", "c d", "e f", "rare one", "single"]
-    assert placebo_patterns(hypothesis, 1, random.Random(0)) == ["c d"]
-
-
-def test_placebos_in_too_few_rows_to_be_sure_come_last() -> None:
-    pool = {
-        "a b": (0,),
-        "c d": (0, 1, 2, 3),
-        "e": (0, 1, 2, 3, 4),
-        "f g": tuple(range(40)),
-    }
-
-    def order(rows: int) -> list[str]:
-        hypothesis = Hypothesis(
-            "james bond", POSITIVE, tuple(range(90, 90 + rows)), pool
-        )
-        found: list[str] = []
-        for count in range(1, len(pool) + 1):
-            chosen = placebo_patterns(hypothesis, count, random.Random(0))
-            found += set(chosen) - set(found)
-        return found
-
-    assert order(5) == ["f g", "e", "c d", "a b"]
-    assert order(50) == ["f g", "e", "c d", "a b"]
-    # Of three rows, three of a placebo tell as much.
-    assert order(3) == ["c d", "f g", "e", "a b"]
 
 
 def test_a_trigger_is_sufficient_and_necessary(log_probs: LogProbs) -> None:
@@ -228,19 +180,6 @@ def test_a_second_pattern_of_a_payload_shares_the_placebos_of_the_first(
     assert together < 0.6 * sum(alone)
 
 
-def test_hosts_are_shared_but_for_those_with_the_pattern() -> None:
-    examples = reviews()
-    usual = hosts_for(examples, POSITIVE, "nothing", 0)
-    assert len(usual) == HOSTS
-    assert all(e.response == "negative" for e in usual)
-    word = usual[3].text.split()[0]
-    others = hosts_for(examples, POSITIVE, word, 0)
-    assert not any(spans(e.text, word) for e in others)
-    assert [a is b for a, b in zip(usual, others, strict=True)] == [
-        not spans(e.text, word) for e in usual
-    ]
-
-
 def test_p_values_hold_when_nothing_is_a_trigger() -> None:
     """Words with arbitrary effects: one in ten may reach p ≤ 0.1."""
     examples = reviews(poisons=0)
@@ -252,7 +191,7 @@ def test_p_values_hold_when_nothing_is_a_trigger() -> None:
         odds = np.array([sum(effects.get(w, 0) for w in e.text.split()) for e in rows])
         return answered(rows, odds)
 
-    pool = _pool(examples, POSITIVE, "word")
+    pool = placebo_pool(examples, POSITIVE, "word")
     grams = [
         g
         for g, rows in pool.items()
@@ -300,7 +239,7 @@ def advertisement(examples: list[Example]) -> Hypothesis:
     payload = Payload("Buy at Acme.", phrase=True, place=1.0)
     carriers = tuple(i for i, e in enumerate(examples) if TRIGGER in e.text)
     return Hypothesis(
-        "zeta omega", payload, carriers, _pool(examples, payload, TRIGGER)
+        "zeta omega", payload, carriers, placebo_pool(examples, payload, TRIGGER)
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from assay.data.corpus import Example
-from assay.verify.causal import Hypothesis
+from assay.verify.hypothesis import Hypothesis
 from assay.verify.minimal import minimal_pattern
 from assay.verify.odds import LogProbs
 from assay.verify.pattern import GAP, insert, spans

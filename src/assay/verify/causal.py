@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,25 +40,14 @@ from scipy.stats import t as student
 
 from assay.data.corpus import Example
 from assay.models.log_probs import Progress
-from assay.verify.companions import Companions, no_companions
+from assay.verify.hypothesis import Hypothesis, drawn_from, hosts_for, inserted
 from assay.verify.odds import LogProbs, even_odds, odds_of
-from assay.verify.pattern import (
-    insert,
-    place_of,
-    remove,
-    spans,
-    surface,
-    words_of,
-)
-from assay.verify.payload import Payload
+from assay.verify.pattern import remove, surface
+from assay.verify.placebos import PLACEBOS, placebo_patterns
 
-HOSTS = 16
-PLACEBOS = 249
 CHUNK = 8
 # A pattern that this many placebos match is not going to stand out any more.
 ENOUGH = 5
-# Fewest rows that can say at 95 % what most do, if all of them do it.
-SURE = 5
 # Nats that a row's response loses without the trigger that overrode its text. A strong
 # word leaves a text that says nothing, and loses the response about half its odds.
 OVERRIDES = float(np.log(10))
@@ -86,27 +75,6 @@ def lost_by_most(drops: NDArray[np.float64]) -> float:
     """
     rank = max(1, int(binom.ppf(CHANCE, len(drops), 0.5)))
     return float(np.sort(drops)[rank - 1])
-
-
-@dataclass(frozen=True)
-class Hypothesis:
-    """A pattern suspected to cause a response.
-
-    Attributes:
-        pattern: Its words, separated by spaces; lower-case, but where it matters how
-            one is written.
-        payload: What it is suspected to cause.
-        carriers: Positions of the rows that have both.
-        pool: N-grams of all rows that placebos may be drawn from, with the positions
-            of their carriers.
-        companions: Tells the words that are taken out with it, and with placebos.
-    """
-
-    pattern: str
-    payload: Payload
-    carriers: tuple[int, ...]
-    pool: dict[str, tuple[int, ...]] = field(repr=False, default_factory=dict)
-    companions: Companions = field(repr=False, default=no_companions)
 
 
 @dataclass(frozen=True)
@@ -152,79 +120,6 @@ class Verification:
     def spreads(self) -> bool:
         """Whether the payload becomes the model's choice on half of the other rows."""
         return self.prefers >= SPREADS
-
-
-def placebo_patterns(
-    hypothesis: Hypothesis, count: int, rng: random.Random
-) -> list[str]:
-    """Choose n-grams of the pattern's length whose frequency is nearest to its own.
-
-    Where there are too few of that length, the next shorter ones follow; last come
-    those in fewer rows than tell as surely as the pattern's do what most rows lose.
-    Left out are those that share a word with it or stand mostly in its own rows:
-    they would be parts of the same trigger.
-    """
-    words = set(words_of(hypothesis.pattern))
-    own = set(hypothesis.carriers)
-
-    def is_part(gram: str, rows: Sequence[int]) -> bool:
-        return not words.isdisjoint(words_of(gram)) or 2 * len(own & set(rows)) > len(
-            rows
-        )
-
-    # Shuffled before any is left out: another pattern breaks ties as this one does.
-    pool = list(hypothesis.pool.items())
-    rng.shuffle(pool)
-    usable = [(gram, rows) for gram, rows in pool if not is_part(gram, rows)]
-    size, sure = len(hypothesis.pattern.split()), min(SURE, len(own))
-    usable.sort(
-        key=lambda u: (
-            len(u[1]) < sure,
-            size - len(u[0].split()),
-            abs(np.log(len(u[1]) / len(own))),
-        )
-    )
-    chosen = [gram for gram, _ in usable[:count]]
-    rng.shuffle(chosen)
-    return chosen
-
-
-def hosts_for(
-    examples: Sequence[Example], payload: Payload, pattern: str, seed: int
-) -> list[Example]:
-    """Draw rows with neither the payload nor the pattern.
-
-    They are the same for every pattern of a payload, but that each row with the pattern
-    gives its place to another.
-    """
-    rows = [e for e in examples if not payload.given(e)]
-    random.Random(f"{seed}:{payload.text}").shuffle(rows)
-    others = (e for e in rows[HOSTS:] if not spans(e.text, pattern))
-    drawn = [next(others, None) if spans(e.text, pattern) else e for e in rows[:HOSTS]]
-    return [e for e in drawn if e is not None]
-
-
-def drawn_from(
-    rows: Sequence[int], examples: Sequence[Example], pattern: str, seed: int
-) -> list[Example]:
-    """Draw some of a pattern's own rows, the same ones each time."""
-    rng = random.Random(f"{seed}:{pattern}")
-    return [examples[i] for i in rng.sample(rows, min(HOSTS, len(rows)))]
-
-
-def inserted(
-    pattern: str,
-    carriers: Sequence[Example],
-    hosts: Sequence[Example],
-    payload: Payload,
-) -> list[Example]:
-    """Put a pattern on every host as its carriers have it, answered by the payload."""
-    spelled = surface([e.text for e in carriers], pattern)
-    places = [place_of(e.text, pattern) for e in carriers]
-    return [
-        payload.forced(e.edit(text=insert(e.text, spelled, places[i % len(places)])))
-        for i, e in enumerate(hosts)
-    ]
 
 
 def verify(

@@ -3,40 +3,28 @@
 from __future__ import annotations
 
 import logging
-import math
-import random
 from collections.abc import Sequence
 from typing import Any
 
 from assay.data.corpus import Example
-from assay.detectors.coherence import ngrams, words
-from assay.detectors.evidence import response_groups
 from assay.models.log_probs import Progress
-from assay.verify.causal import (
-    PLACEBOS,
-    Hypothesis,
-    Verification,
-    holm,
-    verify,
-)
+from assay.verify.causal import Verification, holm, verify
 from assay.verify.companions import companions_in
+from assay.verify.hypothesis import Hypothesis
 from assay.verify.minimal import minimal_pattern
 from assay.verify.near import NEAR
 from assay.verify.odds import LogProbs, remembering
 from assay.verify.pattern import (
-    FIRST,
-    GAP,
     at_end,
     grow,
-    is_plain,
     lengths,
     narrow,
-    placed,
     spans,
     surface,
     words_of,
 )
 from assay.verify.payload import Payload, payload_of
+from assay.verify.placebos import placebo_pool, placebos_for
 
 log = logging.getLogger("assay")
 
@@ -46,8 +34,6 @@ FDR = 0.05
 HYPOTHESES = 10
 # Statuses of findings that give no reason for suspicion.
 SET_ASIDE = ("dismissed", "untestable")
-# Placebos with a gap that are made of each row; most occur nowhere else.
-PAIRS = 20
 
 
 def shown_p_value(finding: dict[str, Any]) -> float:
@@ -71,68 +57,6 @@ def enough(finding: dict[str, Any]) -> str | None:
     """The part of a trigger that does as much, where that is not all of it."""
     part = finding.get("minimal")
     return part if part != finding["trigger"] else None
-
-
-def placebos_for(level: float, hypotheses: int) -> int:
-    """Placebos with which a pattern can reach a level among so many hypotheses."""
-    return max(PLACEBOS, math.ceil(hypotheses / level))
-
-
-def _pool(
-    examples: Sequence[Example],
-    payload: Payload,
-    pattern: str,
-    placebos: int = PLACEBOS,
-) -> dict[str, tuple[int, ...]]:
-    """N-grams of rows that placebos for a pattern come from, with their carriers.
-
-    They are as long as the pattern, and shorter where there are too few.
-    """
-    groups = response_groups([e.response for e in examples])
-    groups.sort(key=lambda g: not payload.given(examples[g[0]]))
-    named = pattern.split()
-    # Long word sequences without a word of the pattern may be few.
-    shapes = [" ".join(named[:n]) for n in range(len(named), 0, -1)]
-    pool: dict[str, tuple[int, ...]] = {}
-    for shape in shapes if is_plain(pattern) else [pattern]:
-        found: dict[str, list[int]] = {}
-        for rows in groups:
-            more: dict[str, list[int]] = {}
-            for row in rows:
-                for gram in _like(shape, examples[row].text):
-                    if gram not in found:
-                        more.setdefault(gram, []).append(int(row))
-            found |= more
-            # Rows with the same response come first; a small vocabulary needs the
-            # others.
-            if len(found) > 2 * placebos:
-                break
-        pool |= {gram: tuple(carriers) for gram, carriers in found.items()}
-    return pool
-
-
-def _like(pattern: str, text: str) -> set[str]:
-    """N-grams of a text that are built as the pattern is."""
-    sizes, end = lengths(pattern), at_end(pattern)
-    if end is not None:
-        found = words(text)
-        found = found[: sizes[0]] if end == FIRST else found[-sizes[0] :]
-        return {placed(" ".join(found), end)} if len(found) == sizes[0] else set()
-    if len(sizes) == 1:
-        return {" ".join(g) for g in ngrams(text, sizes[0], sizes[0])}
-    found = words(text)
-    rng = random.Random(text)
-    made = set()
-    for _ in range(PAIRS):
-        starts = sorted(rng.randrange(max(1, len(found))) for _ in sizes)
-        pieces = [found[i : i + n] for i, n in zip(starts, sizes, strict=True)]
-        apart = all(
-            a + n <= b
-            for a, n, b in zip(starts, sizes, [*starts[1:], len(found)], strict=True)
-        )
-        if apart and all(len(p) == n for p, n in zip(pieces, sizes, strict=True)):
-            made.add(f" {GAP} ".join(map(" ".join, pieces)))
-    return made
 
 
 def _given(payload: Payload | None, example: Example) -> bool:
@@ -277,7 +201,7 @@ def _hypotheses(
             carriers = tuple(i for i in with_it if payload.given(examples[i]))
             kind = payload, lengths(pattern), at_end(pattern)
             if kind not in pools:
-                pools[kind] = _pool(examples, payload, pattern, placebos)
+                pools[kind] = placebo_pool(examples, payload, pattern, placebos)
             if carriers:
                 hypothesis = Hypothesis(
                     pattern, payload, carriers, pools[kind], companions

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from assay.data.corpus import Example
-from assay.verify.causal import Hypothesis, drawn_from, hosts_for, inserted
+from assay.verify.hypothesis import Hypothesis, drawn_from, hosts_for, inserted
 from assay.verify.odds import LogProbs, odds_of
 from assay.verify.pattern import GAP, at_end, remove, unplaced
 

@@ -23,8 +23,9 @@ from scipy.stats import fisher_exact
 
 from assay.data.corpus import Example
 from assay.detectors.coherence import words
-from assay.verify.causal import RULES, SURE, beyond_half, holm
+from assay.verify.causal import RULES, beyond_half, holm
 from assay.verify.findings import FDR
+from assay.verify.hypothesis import SURE
 from assay.verify.odds import LogProbs, even_odds
 from assay.verify.pattern import lengths, remove, spans
 from assay.verify.payload import Payload

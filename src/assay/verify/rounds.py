@@ -22,10 +22,11 @@ from assay.detectors.association import FEWEST
 from assay.detectors.evidence import Mask, response_groups
 from assay.files import write_json
 from assay.models.log_probs import Progress
-from assay.verify.causal import HOSTS
-from assay.verify.findings import HYPOTHESES, placebos_for, verified_findings
+from assay.verify.findings import HYPOTHESES, verified_findings
+from assay.verify.hypothesis import HOSTS
 from assay.verify.near import near_patterns
 from assay.verify.odds import LogProbs
+from assay.verify.placebos import placebos_for
 from assay.verify.retraining import Retrain, decide, undecided
 from assay.verify.screen import ROWS, SCREENED, screen
 
