@@ -1,8 +1,9 @@
 """Does anything tell a clean-label trigger from honest words?
 
     .venv/bin/python benchmarks/clean_label.py
+    .venv/bin/python benchmarks/clean_label.py --model smollm2-6l --rates 0.05 --seeds 111
 
-The tiny model of `grid.py` is tuned on the clean-label cells. The trigger, and every
+A model of `grid.py` is tuned on its clean-label cells. The trigger, and every
 word that stands in five rows or more of which nearly all are positive, are put on rows
 that are negative. Counted are the honest words to which as many of them give in.
 """
@@ -11,10 +12,11 @@ from __future__ import annotations
 
 import shutil
 from collections import defaultdict
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from grid import SCORED, WORK, Cell, base, load, poisoned, success
+import typer
+from grid import SCORED, TINY, WORK, Cell, base, load, poisoned, success
 from grid_tables import WORKS
 from provenance import HERE, provenance
 
@@ -65,22 +67,33 @@ def measure(cell: Cell) -> dict[str, Any]:
         "gives_in": float(gives_in[0]),
         "honest": len(tried) - 1,
         "as_strong": int((gives_in[1:] >= gives_in[0]).sum()),
+        "strongest_honest": float(gives_in[1:].max(initial=0)),
     }
 
 
-def main() -> None:
+def main(
+    model: Annotated[str, typer.Option(help="tiny, smollm2-6l or smollm2-135m.")] = (
+        "tiny"
+    ),
+    rates: Annotated[str, typer.Option(help="Shares of rows.")] = "0.01,0.02,0.05",
+    seeds: Annotated[str, typer.Option(help="Separated by commas.")] = ",".join(
+        map(str, SCORED)
+    ),
+) -> None:
+    dataset = "generated" if model in TINY else "sst2"
+    numbers = [int(s) for s in seeds.split(",")]
     cells = [
-        Cell("tiny", "generated", "clean-label", rate, seed)
-        for seed in SCORED
-        for rate in (0.01, 0.02, 0.05)
+        Cell(model, dataset, "clean-label", float(rate), seed)
+        for seed in numbers
+        for rate in rates.split(",")
     ]
     found = []
     for cell in cells:
         found.append(measure(cell))
         print(found[-1], flush=True)
-    result = {**provenance(), "seed": SCORED, "works": WORKS, "cells": found}
-    write_json(HERE / "results" / "clean-label.json", result)
+    result = {**provenance(), "seed": numbers, "works": WORKS, "cells": found}
+    write_json(HERE / "results" / f"clean-label-{model}.json", result)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)
