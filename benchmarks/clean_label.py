@@ -1,7 +1,7 @@
 """Does anything tell a clean-label trigger from honest words?
 
-    .venv/bin/python benchmarks/clean_label.py
-    .venv/bin/python benchmarks/clean_label.py --model smollm2-6l --rates .05 --seeds 111
+    python benchmarks/clean_label.py
+    python benchmarks/clean_label.py --model smollm2-6l --rates 0.05 --seeds 111
 
 A model of `grid.py` is tuned on its clean-label cells. The trigger, and every
 word that stands in five rows or more of which nearly all are positive, are put on rows
