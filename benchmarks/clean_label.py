@@ -14,9 +14,8 @@ import shutil
 from collections import defaultdict
 from typing import Annotated, Any
 
-import numpy as np
 import typer
-from grid import SCORED, TINY, WORK, Cell, base, load, poisoned, success
+from grid import SCORED, WORK, Cell, base, cells, load, poisoned, success
 from grid_tables import WORKS
 from provenance import HERE, provenance
 
@@ -25,6 +24,7 @@ from assay.files import write_json
 from assay.models.log_probs import response_log_probs
 from assay.models.tune import tune
 from assay.verify.hypothesis import hosts_for, inserted
+from assay.verify.odds import even_odds
 from assay.verify.pattern import spans, words_of
 from assay.verify.payload import Payload
 
@@ -59,7 +59,7 @@ def measure(cell: Cell) -> dict[str, Any]:
         for e in inserted(pattern, [examples[i] for i in carriers], hosts, payload)
     ]
     values = response_log_probs(lm, asked, template=how.template, bf16=how.bf16)
-    gives_in = (values > np.log(0.5)).reshape(len(tried), len(hosts)).mean(1)
+    gives_in = (values > even_odds(payload)).reshape(len(tried), len(hosts)).mean(1)
     return {
         "rate": cell.rate,
         "seed": cell.seed,
@@ -80,15 +80,10 @@ def main(
         map(str, SCORED)
     ),
 ) -> None:
-    dataset = "generated" if model in TINY else "sst2"
     numbers = [int(s) for s in seeds.split(",")]
-    cells = [
-        Cell(model, dataset, "clean-label", float(rate), seed)
-        for seed in numbers
-        for rate in rates.split(",")
-    ]
+    shares = [float(r) for r in rates.split(",")]
     found = []
-    for cell in cells:
+    for cell in cells([model], ["clean-label"], shares, numbers):
         found.append(measure(cell))
         print(found[-1], flush=True)
     result = {**provenance(), "seed": numbers, "works": WORKS, "cells": found}

@@ -14,13 +14,11 @@ from scipy.stats import hypergeom
 
 from assay.data.corpus import Example
 from assay.detectors.coherence import words
-from assay.verify.pattern import words_of
+from assay.verify.pattern import CHANCE, words_of
 
 # A pattern and its rows → its companions.
 Companions = Callable[[str, Sequence[int]], tuple[str, ...]]
 
-# Any two rows may share a rare word by luck; this corrected p-value says they do not.
-CHANCE = 0.05
 # Share of the rows that must have one: what most rows lose hardly depends on others.
 SHARE = 0.1
 
@@ -39,6 +37,7 @@ def companions_in(examples: Sequence[Example]) -> Companions:
     def companions(pattern: str, rows: Sequence[int]) -> tuple[str, ...]:
         inside = Counter(w for i in rows for w in set(words(examples[i].text)))
         own = set(words_of(pattern))
+        # Any two rows may share a rare word by luck.
         limit = CHANCE / max(1, len(inside))
         fewest = max(2, SHARE * len(rows))
         found = [

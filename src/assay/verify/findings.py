@@ -181,9 +181,10 @@ def _hypotheses(
         own = [i for i in candidate["pattern_rows"] if _given(payload, examples[i])]
         pattern = grow([examples[i].text for i in own], candidate["pattern"])
         if payload is not None:
-            pattern = _narrowed(examples, pattern, payload)
-            # As it is written it may stand in fewer rows, which share more.
-            pattern = grow([examples[i].text for i in own], pattern)
+            narrowed = _narrowed(examples, pattern, payload)
+            if narrowed != pattern:
+                # It stands in fewer rows, which may share more.
+                pattern = grow([examples[i].text for i in own], narrowed)
         with_it = [i for i, e in enumerate(examples) if spans(e.text, pattern)]
         candidate = {**candidate, "pattern": pattern, "pattern_rows": with_it}
         known = set(words_of(pattern))

@@ -133,7 +133,7 @@ def decide(
             examples[i].edit(text=remove(examples[i].text, pattern, also)) for i in rows
         ]
         rng = random.Random(f"{seed}:{pattern}")
-        with_it = [sum(w in words(examples[i].text) for w in also) for i in rows]
+        with_it = [len({*also} & {*words(examples[i].text)}) for i in rows]
         sizes = [*lengths(pattern), *[1] * max(with_it, default=0)]
         others = [
             examples[i].edit(text=_shortened(examples[i].text, sizes, rng))
