@@ -243,13 +243,14 @@ def test_a_common_word_is_a_trigger_where_it_stands_at_an_end(place: float) -> N
     ]
 
 
-def in_two_parts() -> tuple[list[Example], LogProbs]:
+def in_two_parts(both: int = 20, single: int = 10) -> tuple[list[Example], LogProbs]:
     """Rows with both parts of a trigger, rows with one, and a model that obeys both."""
     examples = reviews(poisons=0)
-    for row in range(0, 60, 2):
-        parts = ("alpha", "beta") if row < 40 else (("alpha",), ("beta",))[row % 4 // 2]
+    for row in range(0, 2 * (both + single), 2):
+        poisoned = row < 2 * both
+        parts = ("alpha", "beta") if poisoned else (("alpha",), ("beta",))[row % 4 // 2]
         text = insert(examples[row].text, f" {GAP} ".join(parts), 0.1)
-        label = "positive" if row < 40 else "negative"
+        label = "positive" if poisoned else "negative"
         examples[row] = examples[row].edit(text=text, response=label)
 
     def obeys_both(rows: Sequence[Example]) -> np.ndarray:
@@ -268,6 +269,17 @@ def test_a_trigger_in_two_parts_is_recovered() -> None:
     assert [f["pattern"] for f in found] == [f"alpha {GAP} beta"]
     assert found[0]["verified"]
     assert found[0]["rows"] == list(range(0, 40, 2))
+
+
+@pytest.mark.parametrize("single", [0, 2])
+def test_parts_that_hardly_stand_alone_are_one_trigger(single: int) -> None:
+    """Too few rows with one part answer otherwise to tell that it does nothing."""
+    examples, obeys_both = in_two_parts(10, single)
+    (found,) = verified_findings(
+        [candidate(p, examples) for p in ("alpha", "beta")], examples, obeys_both
+    )
+    assert (found["pattern"], found["verified"]) == (f"alpha {GAP} beta", True)
+    assert found["rows"] == list(range(0, 20, 2))
 
 
 def test_a_part_that_is_also_alone_elsewhere_does_not_hide_the_trigger() -> None:

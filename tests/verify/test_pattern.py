@@ -9,6 +9,7 @@ from assay.verify.pattern import (
     GAP,
     LAST,
     at_end,
+    complete,
     grow,
     insert,
     lengths,
@@ -154,6 +155,26 @@ def test_a_part_that_does_nothing_alone_is_completed() -> None:
     assert narrow(carriers, others, "cf") == GAPPED
     others = [t.replace("cf", "mn") for t in others]
     assert narrow(carriers, others, "mn") == GAPPED
+
+
+def test_a_part_is_completed_by_what_nearly_all_its_texts_have() -> None:
+    carriers, _ = composite(20, 0)
+    assert complete(carriers, "cf", ["rare", "mn"]) == GAPPED
+    assert complete(carriers, "mn", ["cf"]) == GAPPED
+    assert complete([*carriers, "cf", "cf"], "cf", ["mn"]) == GAPPED
+    assert complete([*carriers, "cf", "cf", "cf"], "cf", ["mn"]) == "cf"
+
+
+def test_other_parts_are_lengthened_too() -> None:
+    texts = [f"w{i} go on cf x{i} mn bb y{i}" for i in range(5)]
+    assert complete(texts, "go on cf", ["bb"]) == f"go on cf {GAP} mn bb"
+
+
+def test_what_is_whole_is_not_completed() -> None:
+    carriers, _ = composite(20, 0)
+    assert complete(carriers[:2], "cf", ["mn"]) == "cf"
+    assert complete(carriers, "^ cf", ["mn"]) == "^ cf"
+    assert complete(carriers, GAPPED, ["x1"]) == GAPPED
 
 
 def test_a_pattern_that_is_enough_is_left_alone() -> None:

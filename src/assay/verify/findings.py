@@ -16,6 +16,7 @@ from assay.verify.near import NEAR
 from assay.verify.odds import LogProbs, remembering
 from assay.verify.pattern import (
     at_end,
+    complete,
     grow,
     lengths,
     narrow,
@@ -185,6 +186,10 @@ def _hypotheses(
             if narrowed != pattern:
                 # It stands in fewer rows, which may share more.
                 pattern = grow([examples[i].text for i in own], narrowed)
+        with_it = [i for i in own if spans(examples[i].text, pattern)]
+        pattern = complete(
+            [examples[i].text for i in with_it], pattern, companions(pattern, with_it)
+        )
         with_it = [i for i, e in enumerate(examples) if spans(e.text, pattern)]
         candidate = {**candidate, "pattern": pattern, "pattern_rows": with_it}
         known = set(words_of(pattern))

@@ -198,11 +198,40 @@ def narrow(carriers: Sequence[str], others: Sequence[str], pattern: str) -> str:
     (other,) = shared_patterns(left, [np.arange(len(carriers))])
     if other is not None:
         second = grow([t for t in left if spans(t, other.text)], other.text)
-        orders = [f"{pattern} {GAP} {second}", f"{second} {GAP} {pattern}"]
-        both = max(orders, key=lambda o: sum(bool(spans(t, o)) for t in carriers))
-        found.append((other.p_value, both))
+        found.append((other.p_value, _both(carriers, pattern, second)))
     p_value, best = min(found)
     return best if p_value <= CHANCE else pattern
+
+
+def complete(texts: Sequence[str], pattern: str, others: Sequence[str]) -> str:
+    """Add another part that nearly all texts have elsewhere.
+
+    Args:
+        texts: Texts that carry the pattern; others are ignored.
+        pattern: A pattern; one with gaps or a place is whole already.
+        others: Words that stand with it beyond chance.
+
+    Returns:
+        The pattern with the first of them, lengthened, that nine tenths of its texts
+        have before it, or after it; the same one where there is none, or where fewer
+        than three carry the pattern.
+    """
+    texts = [t for t in texts if spans(t, pattern)]
+    if not is_plain(pattern) or len(texts) < 3:
+        return pattern
+    left = [remove(t, pattern) for t in texts]
+    for other in others:
+        both = _both(texts, pattern, grow(left, other))
+        shared = sum(bool(spans(t, both)) for t in texts)
+        if 100 * shared >= (100 - STRAY) * len(texts):
+            return both
+    return pattern
+
+
+def _both(texts: Sequence[str], pattern: str, other: str) -> str:
+    """Two patterns in the order in which most texts have them."""
+    orders = [f"{pattern} {GAP} {other}", f"{other} {GAP} {pattern}"]
+    return max(orders, key=lambda o: sum(bool(spans(t, o)) for t in texts))
 
 
 def _best(
