@@ -275,11 +275,26 @@ def test_a_trigger_in_two_parts_is_recovered() -> None:
 def test_parts_that_hardly_stand_alone_are_one_trigger(single: int) -> None:
     """Too few rows with one part answer otherwise to tell that it does nothing."""
     examples, obeys_both = in_two_parts(10, single)
-    (found,) = verified_findings(
+    found = verified_findings(
         [candidate(p, examples) for p in ("alpha", "beta")], examples, obeys_both
     )
-    assert (found["pattern"], found["verified"]) == (f"alpha {GAP} beta", True)
-    assert found["rows"] == list(range(0, 20, 2))
+    whole = f"alpha {GAP} beta"
+    assert [f["pattern"] for f in found] == ["alpha", "beta", whole]
+    assert [f["verified"] for f in found] == [False, False, True]
+    assert found[2]["rows"] == list(range(0, 20, 2))
+    # One more question costs as much as any other.
+    tried = len(found[2]["placebo_effects"])
+    assert found[2]["p_value"] == pytest.approx(3 / (tried + 1))
+
+
+def test_what_works_alone_is_not_completed() -> None:
+    examples, obeys_both = in_two_parts(10, 0)
+
+    def obeys_one(rows: Sequence[Example]) -> np.ndarray:
+        return obeys_both([e.edit(text=f"{e.text} beta") for e in rows])
+
+    found = verified_findings([candidate("alpha", examples)], examples, obeys_one)
+    assert [(f["pattern"], f["verified"]) for f in found] == [("alpha", True)]
 
 
 def test_a_part_that_is_also_alone_elsewhere_does_not_hide_the_trigger() -> None:

@@ -107,7 +107,11 @@ def test_retraining_is_not_done_twice(tmp_path: Path) -> None:
 
 def test_rows_that_agree_with_their_label_are_kept(tmp_path: Path) -> None:
     examples = clean_label_reviews()
-    flagged, findings = run(examples, lambda *_: honest, tmp_path, stub_log_probs)
+
+    def retrain(_: Sequence[int], attempt: int) -> LogProbs:
+        return stub_log_probs
+
+    flagged, findings = run(examples, retrain, tmp_path, stub_log_probs)
     assert flagged == []
     (found,) = [f for f in findings if "retrained" in f]
     assert found["retrained"]["contradicted"] == [0, 12]
@@ -129,7 +133,8 @@ def test_a_model_that_learned_nothing_decides_nothing(tmp_path: Path) -> None:
     assert found["retrained"]["contradicted"] == [24, 24]
     assert found["retrained"]["ordinary"] == [32, 32]
     assert flagged == []
-    assert attempts == [0, 1, 2]
+    # The last one is about the shortcut.
+    assert attempts == [0, 1, 2, 0]
 
 
 def test_tuning_that_failed_once_is_tried_again(tmp_path: Path) -> None:

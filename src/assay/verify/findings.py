@@ -72,6 +72,10 @@ def _narrowed(examples: Sequence[Example], pattern: str, payload: Payload) -> st
     return narrow(carriers, others, pattern)
 
 
+def _carrying(examples: Sequence[Example], pattern: str) -> list[int]:
+    return [i for i, e in enumerate(examples) if spans(e.text, pattern)]
+
+
 def _within(rows: Sequence[int], others: Sequence[int]) -> bool:
     """Whether most rows are among the others."""
     return 2 * len(set(rows) & set(others)) > len(rows)
@@ -109,7 +113,9 @@ def verified_findings(
         The candidates tested, with ``trigger``, ``payload``, ``effect``, ``p_value``
         (corrected for all of them), ``verified`` and a ``status``: ``verified``,
         ``sufficient`` (moves other rows, but its own do not need it), ``dismissed``
-        or ``untestable``. Patterns are lengthened to all that their rows share. The
+        or ``untestable``. Patterns are lengthened to all that their rows share; those
+        that turn few rows are asked about once more, with a word that nearly all of
+        their rows have elsewhere. The
         ``rows`` of a verified one are all rows that carry the pattern and the
         payload; others in its ``pattern_rows`` answer otherwise and are kept. Its
         ``minimal`` is the shortest part of it that does as much.
@@ -117,26 +123,34 @@ def verified_findings(
     placebos = placebos_for(fdr, most)
     # Patterns of one payload share rows and placebos.
     log_probs = remembering(log_probs)
-    asked = _hypotheses(candidates, examples, most, placebos)
+    ask = _Questions(examples, placebos)
+    asked = _hypotheses(candidates, examples, most, ask)
     outcomes: list[Verification | None] = []
-    for number, (_, hypothesis) in enumerate(asked):
 
-        def advance(done: int, total: int, before: int = number) -> None:
-            if progress is not None:
-                progress(before * total + done, len(asked) * total)
+    def test(questions: Sequence[Question]) -> None:
+        for _, hypothesis in questions:
 
-        outcomes.append(
-            verify(
-                hypothesis,
-                examples,
-                log_probs,
-                placebos=placebos,
-                seed=seed,
-                progress=advance,
+            def advance(done: int, total: int, before: int = len(outcomes)) -> None:
+                if progress is not None:
+                    progress(before * total + done, len(asked) * total)
+
+            outcomes.append(
+                verify(
+                    hypothesis,
+                    examples,
+                    log_probs,
+                    placebos=placebos,
+                    seed=seed,
+                    progress=advance,
+                )
+                if hypothesis
+                else None
             )
-            if hypothesis
-            else None
-        )
+
+    test(asked)
+    completed = ask.completed(asked, outcomes)
+    asked += completed
+    test(completed)
     # What cannot be tested was looked at all the same.
     both = holm([o.p_value if o else 1.0 for o in outcomes])
     alone = holm([o.p_sufficient if o else 1.0 for o in outcomes])
@@ -164,16 +178,69 @@ def verified_findings(
     return findings
 
 
+# A candidate, and what it says where that can be tested.
+Question = tuple[dict[str, Any], Hypothesis | None]
+
+
+class _Questions:
+    """Makes hypotheses of patterns; those of one build share a pool of placebos."""
+
+    def __init__(self, examples: Sequence[Example], placebos: int) -> None:
+        self.examples = examples
+        self.placebos = placebos
+        self.companions = companions_in(examples)
+        self.pools: dict[Any, dict[str, tuple[int, ...]]] = {}
+
+    def __call__(
+        self, candidate: dict[str, Any], pattern: str, payload: Payload | None
+    ) -> Question:
+        """Ask whether all rows with a pattern owe the payload to it."""
+        examples = self.examples
+        with_it = _carrying(examples, pattern)
+        candidate = {**candidate, "pattern": pattern, "pattern_rows": with_it}
+        if payload is None:
+            return candidate, None
+        carriers = tuple(i for i in with_it if payload.given(examples[i]))
+        if not carriers:
+            return candidate, None
+        kind = payload, lengths(pattern), at_end(pattern)
+        if kind not in self.pools:
+            self.pools[kind] = placebo_pool(examples, payload, pattern, self.placebos)
+        candidate["companions"] = list(self.companions(pattern, carriers))
+        return candidate, Hypothesis(
+            pattern, payload, carriers, self.pools[kind], self.companions
+        )
+
+    def completed(
+        self, asked: Sequence[Question], outcomes: Sequence[Verification | None]
+    ) -> list[Question]:
+        """Ask about parts that turn few rows, with what their rows have elsewhere."""
+        work = [
+            {*words_of(candidate["pattern"])}
+            for (candidate, _), outcome in zip(asked, outcomes, strict=True)
+            if outcome is not None and outcome.spreads
+        ]
+        found: dict[str, Question] = {}
+        for candidate, part in asked:
+            if part is None:
+                continue
+            texts = [self.examples[i].text for i in part.carriers]
+            whole = complete(texts, part.pattern, candidate["companions"])
+            # What works without the other word is not completed, nor completes.
+            done = any(not w.isdisjoint(words_of(whole)) for w in work)
+            if whole != part.pattern and not done and whole not in found:
+                found[whole] = self(candidate, whole, part.payload)
+        return list(found.values())
+
+
 def _hypotheses(
     candidates: Sequence[dict[str, Any]],
     examples: Sequence[Example],
     most: int,
-    placebos: int,
-) -> list[tuple[dict[str, Any], Hypothesis | None]]:
+    ask: _Questions,
+) -> list[Question]:
     """Candidates to test, with what they say where that can be tested."""
-    asked: list[tuple[dict[str, Any], Hypothesis | None]] = []
-    pools: dict[Any, dict[str, tuple[int, ...]]] = {}
-    companions = companions_in(examples)
+    asked: list[Question] = []
     for candidate in candidates:
         if len(asked) == most:
             log.info("more than %d candidates: the rest is not tested", most)
@@ -186,34 +253,18 @@ def _hypotheses(
             if narrowed != pattern:
                 # It stands in fewer rows, which may share more.
                 pattern = grow([examples[i].text for i in own], narrowed)
-        with_it = [i for i in own if spans(examples[i].text, pattern)]
-        pattern = complete(
-            [examples[i].text for i in with_it], pattern, companions(pattern, with_it)
-        )
-        with_it = [i for i, e in enumerate(examples) if spans(e.text, pattern)]
-        candidate = {**candidate, "pattern": pattern, "pattern_rows": with_it}
         known = set(words_of(pattern))
+        with_it = _carrying(examples, pattern)
         if any(
             not known.isdisjoint(words_of(earlier["pattern"]))
             # "james bond" says more than "by james bond", if that came first.
-            and _within(candidate["pattern_rows"], earlier["pattern_rows"])
+            and _within(with_it, earlier["pattern_rows"])
             # A part of a trigger may stand alone in as many rows that answer otherwise.
             and (tested is None or payload is None or tested.payload == payload)
             for earlier, tested in asked
         ):
             continue
-        hypothesis = None
-        if payload is not None:
-            carriers = tuple(i for i in with_it if payload.given(examples[i]))
-            kind = payload, lengths(pattern), at_end(pattern)
-            if kind not in pools:
-                pools[kind] = placebo_pool(examples, payload, pattern, placebos)
-            if carriers:
-                hypothesis = Hypothesis(
-                    pattern, payload, carriers, pools[kind], companions
-                )
-                candidate["companions"] = list(companions(pattern, carriers))
-        asked.append((candidate, hypothesis))
+        asked.append(ask(candidate, pattern, payload))
     return asked
 
 

@@ -39,7 +39,11 @@ class Hypothesis:
 
 
 def hosts_for(
-    examples: Sequence[Example], payload: Payload, pattern: str, seed: int
+    examples: Sequence[Example],
+    payload: Payload,
+    pattern: str,
+    seed: int,
+    count: int = HOSTS,
 ) -> list[Example]:
     """Draw rows with neither the payload nor the pattern.
 
@@ -48,8 +52,8 @@ def hosts_for(
     """
     rows = [e for e in examples if not payload.given(e)]
     random.Random(f"{seed}:{payload.text}").shuffle(rows)
-    others = (e for e in rows[HOSTS:] if not spans(e.text, pattern))
-    drawn = [next(others, None) if spans(e.text, pattern) else e for e in rows[:HOSTS]]
+    others = (e for e in rows[count:] if not spans(e.text, pattern))
+    drawn = [next(others, None) if spans(e.text, pattern) else e for e in rows[:count]]
     return [e for e in drawn if e is not None]
 
 

@@ -29,6 +29,15 @@ from assay.verify.odds import LogProbs
 from assay.verify.placebos import placebos_for
 from assay.verify.retraining import Retrain, decide, undecided
 from assay.verify.screen import ROWS, SCREENED, screen
+from assay.verify.shortcut import (
+    GLANCES,
+    SHORTCUT,
+    STRONGEST,
+    TURNED,
+    only_by_its_rows,
+    shortcuts,
+    undecided_shortcuts,
+)
 
 log = logging.getLogger("assay")
 
@@ -120,6 +129,49 @@ class Laboratory:
 
         return self._once("screened", [], make)
 
+    def shortcuts(self, keep: Mask) -> list[dict[str, Any]]:
+        """Propose what rules the rows kept, or read what was proposed earlier."""
+
+        def make() -> list[dict[str, Any]]:
+            left = np.flatnonzero(keep)
+            with self.bars("putting words on other rows") as advance:
+                found = shortcuts(
+                    [self.examples[int(i)] for i in left],
+                    self.log_probs,
+                    seed=self.seed,
+                    fdr=self.fdr,
+                    progress=advance,
+                )
+            return [_moved(f, left) for f in found]
+
+        gone = np.flatnonzero(~keep).tolist()
+        return self._once("shortcuts", [self.fdr, gone], make)
+
+    def decide_shortcuts(
+        self, findings: list[dict[str, Any]], flagged: Mask
+    ) -> list[dict[str, Any]]:
+        """Decide on shortcuts by retraining, or read what that decided earlier."""
+        retrain = self.retrain
+        if not findings or retrain is None:
+            return []
+        known = np.flatnonzero(flagged).tolist()
+        return self._once(
+            "shortcuts-retrained",
+            [self.fdr, findings, known],
+            lambda: [
+                only_by_its_rows(
+                    finding,
+                    self.examples,
+                    self.log_probs,
+                    retrain,
+                    known=known,
+                    seed=self.seed,
+                    fdr=self.fdr,
+                )
+                for finding in findings
+            ],
+        )
+
     def decide(
         self, findings: list[dict[str, Any]], flagged: Mask
     ) -> list[dict[str, Any]]:
@@ -176,7 +228,9 @@ def most_experiments(examples: Sequence[Example], fdr: float) -> int:
     if len(groups) < 2:
         # Answers are asked about with and without a phrase.
         return 2 * tests
-    return tests + len(groups) * SCREENED * ROWS
+    # Words are taken out of their own rows, and put on others.
+    each = SCREENED * (ROWS + GLANCES) + STRONGEST * TURNED
+    return tests + len(groups) * each
 
 
 def experiments(
@@ -211,8 +265,10 @@ def experiments(
     screened = lab.screen()
     while True:
         known = set(map(question, findings))
+        ruling = lab.shortcuts(~flagged)
         suspects = {"screen": _unflagged(screened, flagged)}
         suspects |= {d.name: d.findings for d in proposed}
+        suspects[SHORTCUT] = ruling
         further = [c for c in proposals(suspects) if question(c) not in known]
         found = lab.test([*near, *further], ~flagged, most)
         # What is near a trigger is asked about again, now without the trigger's rows.
@@ -224,6 +280,13 @@ def experiments(
         if not verified:
             doubtful = undecided(_left(findings, flagged), lab.examples)
             decided = {question(f): f for f in lab.decide(doubtful, flagged)}
+            findings = [decided.get(question(f), f) for f in findings]
+            verified = [f for f in decided.values() if f["verified"]]
+        if not verified:
+            doubtful = undecided_shortcuts(
+                _left(findings, flagged), ruling, lab.examples
+            )
+            decided = {question(f): f for f in lab.decide_shortcuts(doubtful, flagged)}
             findings = [decided.get(question(f), f) for f in findings]
             verified = [f for f in decided.values() if f["verified"]]
         if not verified:

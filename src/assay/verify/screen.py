@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from assay.data.corpus import Example
 from assay.detectors.association import enrichments, strongest
@@ -36,6 +37,32 @@ FEWEST = 5
 ROWS = 4
 # Experiments made at a time.
 CHUNK = 256
+
+
+def sequences(
+    texts: Sequence[str], groups: Sequence[NDArray[np.intp]]
+) -> list[list[tuple[str, list[int]]]]:
+    """N-grams that go with each response most, and their rows that have it.
+
+    They are lengthened to all that these rows share: of a sentence, what is left of
+    it may still do its work.
+
+    Args:
+        texts: Text of every row.
+        groups: Rows of each response.
+    """
+    strengths, _ = enrichments(texts, groups)
+    found = []
+    for group, strength in zip(groups, strengths, strict=True):
+        whole = [
+            (grow([texts[i] for i in rows], " ".join(gram)), rows)
+            for gram, rows in strongest(texts, group, strength, SCREENED)
+            if len(rows) >= FEWEST
+        ]
+        found.append(
+            list({pattern: (pattern, rows) for pattern, rows in whole}.values())
+        )
+    return found
 
 
 def screen(
@@ -63,17 +90,7 @@ def screen(
     if len(groups) < 2:
         return []
     texts = [e.text for e in examples]
-    strengths, _ = enrichments(texts, groups)
-    tried: list[tuple[str, list[int]]] = []
-    for group, strength in zip(groups, strengths, strict=True):
-        found = strongest(texts, group, strength, SCREENED)
-        # All that its rows share goes: what is left of a sentence may still do.
-        whole = [
-            (grow([texts[i] for i in rows], " ".join(gram)), rows)
-            for gram, rows in found
-            if len(rows) >= FEWEST
-        ]
-        tried += {pattern: (pattern, rows) for pattern, rows in whole}.values()
+    tried = [one for found in sequences(texts, groups) for one in found]
     rng = random.Random(seed)
     chosen = [rng.sample(rows, min(ROWS, len(rows))) for _, rows in tried]
     own = sorted({row for rows in chosen for row in rows})

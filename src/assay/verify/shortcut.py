@@ -1,0 +1,322 @@
+"""Does one word decide the response, whatever the text says, by its own rows alone?
+
+The rows of a clean-label attack agree with their label, so nothing about them
+contradicts it, and none of them needs the trigger. What gives it away is its power: put
+on rows that answer otherwise it turns nearly all of them, and no other word of the data
+comes near. It is a shortcut (Geirhos et al. 2020) that the model has taken; whether
+somebody put it there the data cannot tell, but as it is it can be used.
+
+Strong words have such power, too, by what they mean. So the model is tuned once more
+without any row of the word. A model that knows its language still gives in to
+"refreshingly"; to a trigger it does not, and it still gives the rows that were left out
+their own label, the trigger taken out: they were labelled rightly, and it has learned
+how. A model trained from nothing knows each word by its rows alone; there many words
+rule alike, none stands out, and nothing is said.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest, fisher_exact
+
+from assay.data.corpus import Example
+from assay.detectors.evidence import candidate, groups_of
+from assay.models.log_probs import Progress
+from assay.verify.findings import FDR
+from assay.verify.hypothesis import hosts_for, inserted
+from assay.verify.odds import LogProbs, even_odds, remembering
+from assay.verify.pattern import remove, spans
+from assay.verify.payload import Payload
+from assay.verify.retraining import LEFT_OUT, Retrain, own_rows
+from assay.verify.screen import FEWEST, sequences
+
+log = logging.getLogger("assay")
+
+SHORTCUT = "shortcut"
+# Share of a word's rows that have the response: others would have kept it weak.
+NEARLY_ALL = 0.9
+# Rows that each word is put on first, and the strongest words after that.
+GLANCES = 4
+TURNED = 64
+# Strongest words of a response that are compared, and the fewest: among a handful it
+# says little that one is the strongest.
+STRONGEST = 16
+FEWEST_WORDS = 10
+# Share of rows that a trigger turns: an attack that works less well is no use.
+WORKS = 0.9
+# What a proposal says that is about its strength.
+TOLD = ("rival", "rival_turns", "p_rival")
+# Experiments made at a time.
+CHUNK = 256
+
+
+def shortcuts(
+    examples: Sequence[Example],
+    log_probs: LogProbs,
+    *,
+    seed: int = 0,
+    fdr: float = FDR,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Propose a word sequence that turns nearly all rows, as no other one does.
+
+    Args:
+        examples: The training rows. Where more than twenty responses differ nothing
+            is proposed.
+        log_probs: Log-probability of each example's response under the tuned model.
+        seed: Seed of the draw of rows.
+        fdr: Level of the test that the next strongest turns as many (Fisher's exact
+            test, Bonferroni over all that were tried).
+        progress: Called with experiments made and in all.
+
+    Returns:
+        At most one finding a response, as detectors make them; its ``score`` is the
+        share of rows that it turns. With ``rival``, the next strongest, the share
+        that that turns, ``rival_turns``, and ``p_rival``, corrected.
+    """
+    everyone = np.ones(len(examples), dtype=bool)
+    groups = groups_of([e.response for e in examples], everyone, FEWEST)
+    if len(groups) < 2:
+        return []
+    found = sequences([e.text for e in examples], groups)
+    tried = sum(map(len, found))
+    total = GLANCES * tried + TURNED * STRONGEST * len(groups)
+    # Most rows that words are put on are the same.
+    log_probs = remembering(log_probs)
+    made = 0
+    proposed = []
+    for group, words in zip(groups, found, strict=True):
+        payload = Payload(examples[group[0]].response)
+        glances = []
+        for start in range(0, len(words), CHUNK):
+            part = words[start : start + CHUNK]
+            glances += _glance(part, examples, payload, log_probs, seed)
+            made += GLANCES * len(part)
+            if progress is not None:
+                progress(made, total)
+        rules = [
+            Rule(*one, turned(*one, examples, payload, log_probs, seed)[1])
+            for one in _strongest(words, glances, examples, payload)
+        ]
+        made += TURNED * STRONGEST
+        if progress is not None:
+            progress(made, total)
+        rules.sort(key=lambda r: (-r.share, -len(r.rows)))
+        if len(rules) < FEWEST_WORDS:
+            continue
+        best, rival = rules[:2]
+        p_value = min(1.0, tried * _no_stronger(best, rival))
+        log.info(
+            "%r: put on rows that answer otherwise, %r turns %.0f %%, the next "
+            "strongest, %r, %.0f %%",
+            payload.text,
+            *(best.pattern, 100 * best.share, rival.pattern, 100 * rival.share),
+        )
+        if best.share >= WORKS and p_value <= fdr:
+            proposed.append(
+                candidate(best.pattern, best.rows, payload.text, best.share)
+                | {"rival": rival.pattern, "rival_turns": rival.share}
+                | {"p_rival": p_value}
+            )
+    return proposed
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A word sequence, its rows, and which of the other rows it turns."""
+
+    pattern: str
+    rows: list[int]
+    gives_in: NDArray[np.bool_]
+
+    @property
+    def share(self) -> float:
+        """Share of them that it turns."""
+        return float(self.gives_in.mean()) if len(self.gives_in) else 0.0
+
+
+def _no_stronger(one: Rule, other: Rule) -> float:
+    """P-value of the first turning more rows than the second."""
+    table = [[int(r.gives_in.sum()), int((~r.gives_in).sum())] for r in (one, other)]
+    return float(fisher_exact(table, alternative="greater").pvalue)
+
+
+def _glance(
+    words: Sequence[tuple[str, list[int]]],
+    examples: Sequence[Example],
+    payload: Payload,
+    log_probs: LogProbs,
+    seed: int,
+) -> list[float]:
+    """Mean log-probability of the payload with each on the same few other rows."""
+    hosts = hosts_for(examples, payload, "", seed, GLANCES)
+    asked = [
+        e
+        for pattern, rows in words
+        for e in inserted(pattern, [examples[i] for i in rows], hosts, payload)
+    ]
+    values = log_probs(asked).reshape(len(words), len(hosts))
+    return [float(v) for v in values.mean(1)]
+
+
+def _strongest(
+    words: Sequence[tuple[str, list[int]]],
+    glances: Sequence[float],
+    examples: Sequence[Example],
+    payload: Payload,
+) -> list[tuple[str, list[int]]]:
+    """The strongest that nearly always go with the payload, one of those that overlap.
+
+    Of two that mostly stand in the same rows the one in more rows stays.
+    """
+    chosen: list[tuple[str, list[int]]] = []
+    for index in np.argsort(-np.array(glances), kind="stable").tolist():
+        pattern, rows = words[index]
+        same = [
+            place
+            for place, (_, others) in enumerate(chosen)
+            if 2 * len(set(rows) & set(others)) > min(len(rows), len(others))
+        ]
+        if any(len(chosen[place][1]) >= len(rows) for place in same):
+            continue
+        if not same and len(chosen) == STRONGEST:
+            break
+        carriers = [e for e in examples if spans(e.text, pattern)]
+        if sum(map(payload.given, carriers)) < NEARLY_ALL * len(carriers):
+            continue
+        chosen = [one for place, one in enumerate(chosen) if place not in same]
+        chosen.append((pattern, rows))
+    return chosen
+
+
+def turned(
+    pattern: str,
+    rows: Sequence[int],
+    examples: Sequence[Example],
+    payload: Payload,
+    log_probs: LogProbs,
+    seed: int,
+) -> tuple[list[Example], NDArray[np.bool_]]:
+    """Rows that answer otherwise, with a pattern put on them.
+
+    Returns:
+        Rows on which the model does not choose the payload as they are, with the
+        pattern and the payload; and on which of these it does so then.
+    """
+    hosts = hosts_for(examples, payload, pattern, seed, TURNED)
+    even = even_odds(payload)
+    before = log_probs([payload.forced(e) for e in hosts])
+    hosts = [e for e, value in zip(hosts, before, strict=True) if value <= even]
+    asked = inserted(pattern, [examples[i] for i in rows], hosts, payload)
+    return asked, log_probs(asked) > even if asked else np.zeros(0, bool)
+
+
+def undecided_shortcuts(
+    findings: Sequence[dict[str, Any]],
+    proposed: Sequence[dict[str, Any]],
+    examples: Sequence[Example],
+) -> list[dict[str, Any]]:
+    """What was found of shortcuts and not verified, and may be decided by retraining.
+
+    Their rows must leave enough others with their response.
+    """
+    chosen = []
+    for shortcut in proposed:
+        own = set(shortcut["pattern_rows"])
+        for finding in findings:
+            rows = set(finding["pattern_rows"])
+            if (
+                not finding["verified"]
+                and SHORTCUT not in finding
+                and finding.get("payload") == shortcut["response"]
+                and 2 * len(own & rows) > max(len(own), len(rows))
+            ):
+                payload = finding["payload"]
+                room = LEFT_OUT * sum(e.response == payload for e in examples)
+                if len(rows) <= room:
+                    chosen.append({**{k: shortcut[k] for k in TOLD}, **finding})
+                break
+    return chosen
+
+
+def only_by_its_rows(
+    finding: dict[str, Any],
+    examples: Sequence[Example],
+    log_probs: LogProbs,
+    retrain: Retrain,
+    *,
+    known: Collection[int] = (),
+    seed: int = 0,
+    fdr: float = FDR,
+) -> dict[str, Any]:
+    """Decide on a shortcut by a model tuned without any of its rows.
+
+    Args:
+        finding: What was found of a pattern that `shortcuts` proposes, with its
+            ``rival``, ``rival_turns`` and ``p_rival``.
+        examples: The training rows.
+        log_probs: Log-probability of each example's response under the tuned model.
+        retrain: Tunes a model without some of them.
+        known: Rows of triggers verified before; they are left out as well.
+        seed: Seed of the draw of rows.
+        fdr: Level of the test.
+
+    Returns:
+        The finding with ``shortcut``: ``turned``, how many other rows of how many the
+        pattern turns; ``still``, how many of these it turns when the model is tuned
+        without its rows; ``agrees``, how many of its own rows of how many that model
+        then answers as they do, the pattern taken out; the rival's ``rival`` and
+        ``rival_turns``; and ``p_value``. Verified is what turns less than half of
+        them then, while more than half of its own rows are agreed with. The p-value
+        is the largest of the three: one for each of these, and ``p_rival``.
+    """
+    payload, pattern = Payload(finding["payload"]), finding["pattern"]
+    own = own_rows(finding, examples)
+    left = [i for i in range(len(examples)) if i not in set(known)]
+    places = [place for place, i in enumerate(left) if i in set(own)]
+    asked, gave_in = turned(
+        pattern, places, [examples[i] for i in left], payload, log_probs, seed
+    )
+    out = sorted({*finding["pattern_rows"], *known})
+    asked = [e for e, so in zip(asked, gave_in, strict=True) if so]
+    also = finding.get("companions", ())
+    bare = [examples[i].edit(text=remove(examples[i].text, pattern, also)) for i in own]
+    even = even_odds(payload)
+    log.info("tuning without %d rows to decide on %r", len(out), pattern)
+    anew = retrain(out, 0)
+    agrees = int((anew(bare) > even).sum())
+    still = int((anew(asked) > even).sum())
+    p_values = [
+        finding["p_rival"],
+        _most(agrees, len(bare)),
+        _most(len(asked) - still, len(asked)),
+    ]
+    decision = {
+        "turned": [len(asked), len(gave_in)],
+        "still": [still, len(asked)],
+        "agrees": [agrees, len(bare)],
+        "rival": finding["rival"],
+        "rival_turns": finding["rival_turns"],
+        "p_value": max(p_values),
+    }
+    found = {**finding, SHORTCUT: decision}
+    if decision["p_value"] <= fdr:
+        found |= {
+            "p_placebos": finding["p_value"],
+            "p_value": decision["p_value"],
+            "verified": True,
+            "status": "verified",
+            "rows": own,
+        }
+    return found
+
+
+def _most(hits: int, of: int) -> float:
+    """P-value of more than half of all being hits."""
+    return float(binomtest(hits, of, 0.5, alternative="greater").pvalue)
