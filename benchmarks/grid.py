@@ -84,6 +84,7 @@ KEPT = (
     "overridden",
     "prefers",
     "retrained",
+    "shortcut",
     "proposer",
 )
 # Models from scratch.

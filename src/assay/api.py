@@ -44,6 +44,7 @@ _FINDING = (
     "p_value",
     "p_sufficient",
     "retrained",
+    "shortcut",
     "placebo_effects",
     "proposer",
 )

@@ -70,7 +70,9 @@ class Plan:
             )
         if "retraining" in self.verification:
             about = duration(self.verification["retraining"])
-            then[-1] += f", and {about} where the base model is tuned again to decide"
+            then[-1] += (
+                f", and {about} each time the base model is tuned again to decide"
+            )
         return [
             f"{self.rows} rows, {self.tokens} tokens, {self.layers} linear layers of "
             f"{self.weights / 1e6:.1f} M weights, on {self.device}",

@@ -43,8 +43,9 @@ from assay.runs import (
 from assay.settings import Bars, ScanSettings, silent
 from assay.survival import survival
 from assay.verify.findings import parted
+from assay.verify.laboratory import Laboratory
 from assay.verify.odds import LogProbs
-from assay.verify.rounds import Laboratory, experiments, verdict_of
+from assay.verify.rounds import experiments, verdict_of
 
 log = logging.getLogger("assay")
 

@@ -9,10 +9,11 @@ import pytest
 
 from assay.data.corpus import Example
 from assay.settings import silent
+from assay.verify.laboratory import Laboratory
 from assay.verify.odds import LogProbs
 from assay.verify.pattern import remove
 from assay.verify.retraining import Retrain, decide, undecided
-from assay.verify.rounds import Laboratory, experiments
+from assay.verify.rounds import experiments
 from tests.verify.conftest import (
     TRIGGER,
     answered,

@@ -10,19 +10,15 @@ from assay.data.corpus import Example
 from assay.detectors import Evidence
 from assay.settings import silent
 from assay.verify.findings import verified_findings
+from assay.verify.laboratory import Laboratory
 from assay.verify.odds import LogProbs
 from assay.verify.pattern import spans
-from assay.verify.rounds import (
-    Laboratory,
-    experiments,
-    most_experiments,
-    proposals,
-    verdict_of,
-)
+from assay.verify.rounds import experiments, most_experiments, proposals, verdict_of
 from tests.verify.conftest import (
     TRIGGER,
     answered,
     answers,
+    clean_label_reviews,
     counted,
     obeys_capitals,
     phrase_odds,
@@ -79,6 +75,15 @@ def test_a_common_word_is_a_trigger_as_it_is_written(tmp_path: Path) -> None:
     assert flagged == list(range(0, 32, 2))
 
 
+def test_what_only_its_power_gives_away_is_tested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("assay.verify.rounds.proposers", lambda _: {})
+    _, findings = run(clean_label_reviews(), stub_log_probs, tmp_path)
+    (found,) = [f for f in findings if f["proposer"] == "shortcut"]
+    assert (found["trigger"], found["status"]) == (TRIGGER, "sufficient")
+
+
 class Doubting(Laboratory):
     """Two patterns that share the trigger's last word, one of them first in doubt."""
 
@@ -114,30 +119,6 @@ def test_nothing_is_flagged_where_there_is_no_trigger(tmp_path: Path) -> None:
     assert flagged == []
     assert findings
     assert verdict_of(findings) != "poisoned"
-
-
-def test_experiments_are_not_made_twice(tmp_path: Path) -> None:
-    examples = reviews()
-
-    def refuses(_: Sequence[Example]) -> np.ndarray:
-        raise AssertionError("asked again")
-
-    first = run(examples, stub_log_probs, tmp_path)
-    assert run(examples, refuses, tmp_path) == first
-    with pytest.raises(AssertionError, match="asked again"):
-        run(examples[:-1], refuses, tmp_path)
-
-
-@pytest.mark.parametrize("learned", [True, False])
-def test_a_model_that_has_not_learned_is_told_of(
-    learned: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    def positive(rows: Sequence[Example]) -> np.ndarray:
-        return np.log([0.99 if e.response == "positive" else 0.01 for e in rows])
-
-    model = stub_log_probs if learned else positive
-    run(reviews(poisons=0), model, tmp_path)
-    assert ("hardly learned" in caplog.text) != learned
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,15 @@ def describe(finding: dict[str, Any]) -> str:
         decided = f"a model tuned without them contradicts {contradicted} of {own}"
         if finding["verified"]:
             decided += f": {p_value}, corrected for all patterns asked about"
+    if "shortcut" in finding:
+        still, turned = finding["shortcut"]["still"]
+        agrees, own = finding["shortcut"]["agrees"]
+        decided = (
+            f"of {turned} rows that it turns, a model tuned without its own turns "
+            f"{still},\n    and that model agrees with {agrees} of its own {own}"
+        )
+        if finding["verified"]:
+            decided += f": a shortcut, {p_value}"
     part, more = enough(finding), ""
     if finding.get("companions"):
         also = safe(shortened(", ".join(finding["companions"]), WORDS))

@@ -73,6 +73,8 @@ def _card(run: Run, number: int, finding: dict[str, Any]) -> dict[str, Any]:
         card["companions"] = finding.get("companions", [])
         if "retrained" in finding:
             card["contradicted"] = finding["retrained"]["contradicted"]
+        if "shortcut" in finding:
+            card["shortcut"] = finding["shortcut"]
         card["placebos"] = len(finding["placebo_effects"])
         card["placebo_median"] = _plain(median(finding["placebo_effects"]))
         card["plot"] = placebo_plot(

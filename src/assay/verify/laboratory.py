@@ -1,0 +1,213 @@
+"""Where experiments are made, and what they found is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import random
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.data.corpus import Example
+from assay.detectors.evidence import Mask, response_groups
+from assay.files import write_json
+from assay.models.log_probs import Progress
+from assay.verify.findings import verified_findings
+from assay.verify.odds import LogProbs
+from assay.verify.retraining import Retrain, decide
+from assay.verify.screen import screen
+from assay.verify.shortcut import shortcuts
+from assay.verify.shortcut_retraining import only_by_its_rows
+
+log = logging.getLogger("assay")
+
+# Rows on which the model is asked whether it has learned them, and the share it must.
+CHECKED = 100
+LEARNED = 0.75
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """Where and how experiments are made.
+
+    Attributes:
+        examples: The training rows.
+        log_probs: Log-probability of each example's response under the tuned model.
+        run: Folder in which outcomes are kept.
+        key: Hash of model, data and settings; outcomes of others are not read.
+        seed: Seed of draws.
+        fdr: Tolerated share of false flags, in expectation.
+        bars: Given a label, returns a progress bar.
+        retrain: Tunes a model without some rows, where that can be done.
+    """
+
+    examples: Sequence[Example]
+    log_probs: LogProbs
+    run: Path
+    key: str
+    seed: int
+    fdr: float
+    bars: Callable[[str], AbstractContextManager[Progress]]
+    retrain: Retrain | None = None
+
+    def test(
+        self, candidates: list[dict[str, Any]], keep: Mask, most: int
+    ) -> list[dict[str, Any]]:
+        """Test candidates on the rows kept, or read what an earlier test found."""
+        if not candidates:
+            return []
+
+        def make() -> list[dict[str, Any]]:
+            left = np.flatnonzero(keep)
+            place = np.cumsum(keep) - 1
+            with self.bars("testing candidates") as advance:
+                found = verified_findings(
+                    [_moved(c, place) for c in candidates],
+                    [self.examples[int(i)] for i in left],
+                    self.log_probs,
+                    seed=self.seed,
+                    most=most,
+                    fdr=self.fdr,
+                    progress=advance,
+                )
+            return [_moved(f, left) for f in found]
+
+        return self._once("verified", [self.fdr, most, candidates], make)
+
+    def check(self) -> None:
+        """Warn where the model has not learned the labels: it can tell little then."""
+        groups = response_groups([e.response for e in self.examples])
+        if len(groups) < 2:
+            return
+
+        def make() -> list[dict[str, Any]]:
+            count = min(CHECKED, len(self.examples))
+            rows = random.Random(self.seed).sample(list(self.examples), count)
+            likely = self.log_probs(rows) > np.log(0.5)
+            return [{"learned": int(likely.sum()), "of": count}]
+
+        (found,) = self._once("checked", [], make)
+        if found["learned"] < LEARNED * found["of"]:
+            log.warning(
+                "the model gives %d of %d rows the response that they have: it has "
+                "hardly learned these data, and experiments on it say little",
+                found["learned"],
+                found["of"],
+            )
+
+    def screen(self) -> list[dict[str, Any]]:
+        """Propose by experiment, or read what an earlier screening proposed."""
+
+        def make() -> list[dict[str, Any]]:
+            with self.bars("screening words") as advance:
+                return screen(
+                    self.examples, self.log_probs, seed=self.seed, progress=advance
+                )
+
+        return self._once("screened", [], make)
+
+    def shortcuts(self, keep: Mask) -> list[dict[str, Any]]:
+        """Propose what rules the rows kept, or read what was proposed earlier."""
+
+        def make() -> list[dict[str, Any]]:
+            left = np.flatnonzero(keep)
+            with self.bars("putting words on other rows") as advance:
+                found = shortcuts(
+                    [self.examples[int(i)] for i in left],
+                    self.log_probs,
+                    seed=self.seed,
+                    fdr=self.fdr,
+                    progress=advance,
+                )
+            return [_moved(f, left) for f in found]
+
+        gone = np.flatnonzero(~keep).tolist()
+        return self._once("shortcuts", [self.fdr, gone], make)
+
+    def decide_shortcuts(
+        self, findings: list[dict[str, Any]], flagged: Mask
+    ) -> list[dict[str, Any]]:
+        """Decide on shortcuts by retraining, or read what that decided earlier."""
+        retrain = self.retrain
+        if not findings or retrain is None:
+            return []
+        known = np.flatnonzero(flagged).tolist()
+        return self._once(
+            "shortcuts-retrained",
+            [self.fdr, findings, known],
+            lambda: [
+                only_by_its_rows(
+                    finding,
+                    self.examples,
+                    self.log_probs,
+                    retrain,
+                    known=known,
+                    seed=self.seed,
+                    fdr=self.fdr,
+                )
+                for finding in findings
+            ],
+        )
+
+    def decide(
+        self, findings: list[dict[str, Any]], flagged: Mask
+    ) -> list[dict[str, Any]]:
+        """Decide on findings by retraining, or read what that decided earlier.
+
+        Where nothing can be retrained, says what that could decide.
+        """
+        retrain = self.retrain
+        if retrain is None:
+            _advise(findings)
+        if not findings or retrain is None:
+            return []
+        known = np.flatnonzero(flagged).tolist()
+        return self._once(
+            "retrained",
+            [self.fdr, findings, known],
+            lambda: decide(
+                findings,
+                self.examples,
+                retrain,
+                known=known,
+                seed=self.seed,
+                fdr=self.fdr,
+            ),
+        )
+
+    def _once(
+        self, kind: str, asked: Any, make: Callable[[], list[dict[str, Any]]]
+    ) -> list[dict[str, Any]]:
+        """Make experiments and keep what they found, or read what is kept."""
+        text = json.dumps([self.key, self.seed, asked])
+        name = f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+        path = self.run / name
+        if path.is_file():
+            log.info("reusing the experiments in %s", path)
+            return list(json.loads(path.read_text(encoding="utf-8")))
+        found = make()
+        write_json(path, found)
+        return found
+
+
+def _moved(finding: dict[str, Any], to: NDArray[np.intp]) -> dict[str, Any]:
+    rows = {n: [int(to[i]) for i in finding[n]] for n in ("rows", "pattern_rows")}
+    return {**finding, **rows}
+
+
+def _advise(doubtful: Sequence[dict[str, Any]]) -> None:
+    """Say what would decide on patterns that stand out but seem not to be needed."""
+    strong = [f["trigger"] for f in doubtful if f["status"] == "sufficient"]
+    if strong:
+        log.warning(
+            "%s: as strong as a trigger, but the rows seem not to need it; a model "
+            "tuned without them can tell: scan with --base-model",
+            ", ".join(map(repr, strong)),
+        )

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from assay.data.corpus import Example
+from assay.settings import silent
+from assay.verify.causal import SPREADS
+from assay.verify.laboratory import Laboratory
+from assay.verify.odds import LogProbs
+from assay.verify.rounds import experiments
+from assay.verify.shortcut import TURNED
+from assay.verify.shortcut_retraining import only_by_its_rows, undecided_shortcuts
+from tests.verify.conftest import (
+    TRIGGER,
+    answered,
+    clean_label_reviews,
+    stub_log_probs,
+)
+from tests.verify.test_rounds import evidence_of
+
+OWN = list(range(1, 30, 2))
+
+
+def finding(**more: object) -> dict[str, Any]:
+    return {
+        "pattern": TRIGGER.lower(),
+        "trigger": TRIGGER,
+        "pattern_rows": OWN,
+        "rows": OWN,
+        "response": "positive",
+        "payload": "positive",
+        "payload_part": "response",
+        "p_value": 1.0,
+        "verified": False,
+        "status": "sufficient",
+        "rival": "good1",
+        "rival_turns": 0.2,
+        "p_rival": 0.001,
+        **more,
+    }
+
+
+def retrained(log_probs: LogProbs) -> Any:
+    """Tuning that yields this model, and what was left out."""
+    left_out: list[list[int]] = []
+
+    def retrain(rows: Sequence[int], attempt: int) -> LogProbs:
+        assert attempt == 0
+        left_out.append(list(rows))
+        return log_probs
+
+    return retrain, left_out
+
+
+def forgets(rows: Sequence[Example]) -> np.ndarray:
+    """A model that has never seen the trigger."""
+    return stub_log_probs([e.edit(text=e.text.replace(TRIGGER, "")) for e in rows])
+
+
+def opposes(rows: Sequence[Example]) -> np.ndarray:
+    """A model that finds the rows with the trigger mislabelled."""
+    odds = [-3.0 for _ in rows]
+    return answered(rows, odds)
+
+
+def test_what_only_its_rows_taught_is_verified() -> None:
+    retrain, left_out = retrained(forgets)
+    found = only_by_its_rows(
+        finding(), clean_label_reviews(), stub_log_probs, retrain, known=[7, 50]
+    )
+    assert left_out == [sorted({*OWN, 7, 50})]
+    assert found["verified"]
+    assert found["status"] == "verified"
+    assert found["rows"] == OWN
+    told = found["shortcut"]
+    assert told["turned"] == [TURNED, TURNED]
+    assert told["still"] == [0, TURNED]
+    assert told["agrees"] == [15, 15]
+    assert found["p_value"] == told["p_value"] == max(0.001, 0.5**15)
+    assert found["p_placebos"] == 1.0
+
+
+@pytest.mark.parametrize("known", [[], [0, 2, 4]])
+def test_the_words_are_put_on_rows_of_which_nothing_bad_is_known(
+    known: list[int],
+) -> None:
+    asked: list[int] = []
+
+    def noting(rows: Sequence[Example]) -> np.ndarray:
+        asked.extend(e.row for e in rows)
+        return stub_log_probs(rows)
+
+    retrain, _ = retrained(forgets)
+    only_by_its_rows(finding(), clean_label_reviews(), noting, retrain, known=known)
+    assert set(known).isdisjoint(asked)
+    assert asked
+
+
+def test_a_word_that_language_explains_is_not_verified() -> None:
+    retrain, _ = retrained(stub_log_probs)
+    found = only_by_its_rows(finding(), clean_label_reviews(), stub_log_probs, retrain)
+    assert found["shortcut"]["still"] == [TURNED, TURNED]
+    assert (found["verified"], found["status"]) == (False, "sufficient")
+    assert found["p_value"] == 1.0
+
+
+def test_a_model_that_has_learned_nothing_decides_nothing() -> None:
+    retrain, left_out = retrained(opposes)
+    found = only_by_its_rows(finding(), clean_label_reviews(), stub_log_probs, retrain)
+    assert len(left_out) == 1
+    assert found["shortcut"]["agrees"] == [0, 15]
+    assert found["shortcut"]["still"] == [0, TURNED]
+    assert not found["verified"]
+
+
+def test_the_largest_p_value_decides() -> None:
+    retrain, _ = retrained(forgets)
+    found = only_by_its_rows(
+        finding(p_rival=0.06), clean_label_reviews(), stub_log_probs, retrain
+    )
+    assert found["shortcut"]["p_value"] == 0.06
+    assert not found["verified"]
+
+
+def test_what_was_found_of_a_shortcut_is_decided_on() -> None:
+    examples = clean_label_reviews()
+    bare = finding()
+    proposal = {k: bare.pop(k) for k in ("rival", "rival_turns", "p_rival")} | {
+        "pattern_rows": OWN[:9],
+        "response": "positive",
+    }
+    verified = {**bare, "verified": True}
+    elsewhere = {**bare, "pattern_rows": [*OWN[8:], *range(31, 61, 2)]}
+    otherwise = {**bare, "payload": "negative"}
+    untestable = {k: v for k, v in bare.items() if k != "payload"}
+    before = {**bare, "shortcut": {}}
+    idle = [verified, elsewhere, otherwise, untestable, before]
+    assert undecided_shortcuts(idle, [proposal], examples) == []
+    (found,) = undecided_shortcuts([*idle, bare, bare], [proposal], examples)
+    assert found == finding()
+
+
+def test_rows_that_are_most_of_a_response_are_not_left_out() -> None:
+    examples = clean_label_reviews()
+    few = [e for e in examples if e.response == "negative"] + examples[1:50:2]
+    proposal = {"pattern_rows": OWN, "response": "positive"} | dict.fromkeys(
+        ("rival", "rival_turns", "p_rival"), 0
+    )
+    assert undecided_shortcuts([finding()], [proposal], examples)
+    assert undecided_shortcuts([finding()], [proposal], few) == []
+
+
+def needs_nothing(rows: Sequence[Example]) -> np.ndarray:
+    """A model that knows its rows, and gives in to the trigger on the others."""
+    odds = [
+        9 * (1 if e.row % 2 else -1) + 20 * (TRIGGER in e.text and e.row % 2 == 0)
+        for e in rows
+    ]
+    return answered(rows, odds)
+
+
+@pytest.mark.parametrize("anew", [forgets, needs_nothing])
+def test_a_clean_label_trigger_is_verified_by_tuning_without_it(
+    anew: LogProbs, tmp_path: Path
+) -> None:
+    examples = clean_label_reviews()
+    tuned, left_out = retrained(anew)
+
+    def scanned(log_probs: LogProbs, retrain: Any) -> tuple[list[int], list[Any]]:
+        lab = Laboratory(examples, log_probs, tmp_path, "key", 0, 0.05, silent, retrain)
+        flagged, findings = experiments(lab, evidence_of(examples))
+        return np.flatnonzero(flagged).tolist(), findings
+
+    flagged, findings = scanned(needs_nothing, tuned)
+    assert flagged == (OWN if anew is forgets else [])
+    (found,) = (f for f in findings if "shortcut" in f)
+    assert found["verified"] == (anew is forgets)
+    assert found["prefers"] >= SPREADS
+    assert OWN in left_out
+
+    def refuses(*_: object) -> np.ndarray:
+        raise AssertionError("asked again")
+
+    assert scanned(refuses, refuses) == (flagged, findings)
