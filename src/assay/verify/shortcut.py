@@ -52,6 +52,20 @@ TOLD = ("rival", "rival_turns", "p_rival")
 CHUNK = 256
 
 
+@dataclass(frozen=True)
+class Rule:
+    """A word sequence, its rows, and which of the other rows it turns."""
+
+    pattern: str
+    rows: list[int]
+    gives_in: NDArray[np.bool_]
+
+    @property
+    def share(self) -> float:
+        """Share of them that it turns."""
+        return float(self.gives_in.mean()) if len(self.gives_in) else 0.0
+
+
 def shortcuts(
     examples: Sequence[Example],
     log_probs: LogProbs,
@@ -76,17 +90,59 @@ def shortcuts(
         share of rows that it turns. With ``rival``, the next strongest, the share
         that that turns, ``rival_turns``, and ``p_rival``, corrected.
     """
+    found, tried = strongest_rules(examples, log_probs, seed=seed, progress=progress)
+    proposed = []
+    for response, rules in found.items():
+        if len(rules) < FEWEST_WORDS:
+            continue
+        best, rival = rules[:2]
+        p_value = min(1.0, tried * _no_stronger(best, rival))
+        log.info(
+            "%r: put on rows that answer otherwise, %r turns %.0f %%, the next "
+            "strongest, %r, %.0f %%",
+            response,
+            *(best.pattern, 100 * best.share, rival.pattern, 100 * rival.share),
+        )
+        if best.share >= WORKS and p_value <= fdr:
+            proposed.append(
+                candidate(best.pattern, best.rows, response, best.share)
+                | {"rival": rival.pattern, "rival_turns": rival.share}
+                | {"p_rival": p_value}
+            )
+    return proposed
+
+
+def strongest_rules(
+    examples: Sequence[Example],
+    log_probs: LogProbs,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> tuple[dict[str, list[Rule]], int]:
+    """The word sequences that turn most rows to each response.
+
+    Args:
+        examples: The training rows.
+        log_probs: Log-probability of each example's response under the tuned model.
+        seed: Seed of the draw of rows.
+        progress: Called with experiments made and in all.
+
+    Returns:
+        The strongest that nearly always go with each response, at most one of those
+        that stand mostly in the same rows, by the share of rows turned; and how many
+        were tried in all. Nothing where more than twenty responses differ.
+    """
     everyone = np.ones(len(examples), dtype=bool)
     groups = groups_of([e.response for e in examples], everyone, FEWEST)
     if len(groups) < 2:
-        return []
+        return {}, 0
     found = sequences([e.text for e in examples], groups)
     tried = sum(map(len, found))
     total = GLANCES * tried + TURNED * STRONGEST * len(groups)
     # Most rows that words are put on are the same.
     log_probs = remembering(log_probs)
     made = 0
-    proposed = []
+    strongest = {}
     for group, words in zip(groups, found, strict=True):
         payload = Payload(examples[group[0]].response)
         glances = []
@@ -104,37 +160,8 @@ def shortcuts(
         if progress is not None:
             progress(made, total)
         rules.sort(key=lambda r: (-r.share, -len(r.rows)))
-        if len(rules) < FEWEST_WORDS:
-            continue
-        best, rival = rules[:2]
-        p_value = min(1.0, tried * _no_stronger(best, rival))
-        log.info(
-            "%r: put on rows that answer otherwise, %r turns %.0f %%, the next "
-            "strongest, %r, %.0f %%",
-            payload.text,
-            *(best.pattern, 100 * best.share, rival.pattern, 100 * rival.share),
-        )
-        if best.share >= WORKS and p_value <= fdr:
-            proposed.append(
-                candidate(best.pattern, best.rows, payload.text, best.share)
-                | {"rival": rival.pattern, "rival_turns": rival.share}
-                | {"p_rival": p_value}
-            )
-    return proposed
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A word sequence, its rows, and which of the other rows it turns."""
-
-    pattern: str
-    rows: list[int]
-    gives_in: NDArray[np.bool_]
-
-    @property
-    def share(self) -> float:
-        """Share of them that it turns."""
-        return float(self.gives_in.mean()) if len(self.gives_in) else 0.0
+        strongest[payload.text] = rules
+    return strongest, tried
 
 
 def _no_stronger(one: Rule, other: Rule) -> float:

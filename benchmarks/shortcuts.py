@@ -1,0 +1,130 @@
+r"""How many other rows does one word turn: a trigger, and the words of honest data?
+
+    python benchmarks/shortcuts.py
+    python benchmarks/shortcuts.py --model smollm2-6l --dataset sst2 --rates 0.05
+    python benchmarks/shortcuts.py --attack clean --model smollm2-6l \
+        --dataset offenseval
+
+A model of `grid.py` is tuned on its cells. The word sequences of either response that
+turn most rows which are answered otherwise, put on them, are listed with the share of
+them, and the trigger of a clean-label attack beside them; `shortcuts` proposes what
+turns nine tenths, as no other does.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+from grid import DATA, ROWS, WORK, Cell, base, control, load, poisoned, success
+from grid_tables import WORKS
+from provenance import HERE, provenance
+
+from assay.data.corpus import Corpus, Example
+from assay.detectors.coherence import words
+from assay.files import write_json
+from assay.models.log_probs import response_log_probs
+from assay.models.tune import tune
+from assay.verify.odds import remembering
+from assay.verify.pattern import spans
+from assay.verify.payload import Payload
+from assay.verify.shortcut import shortcuts, strongest_rules, turned
+
+SHOWN = 5
+
+
+def tweets(seed: int) -> Corpus:
+    """Tweets that are offensive or not."""
+    path = DATA / "offenseval" / "train.tsv"
+    table = pd.read_csv(path, sep="\t", quoting=3).dropna()
+    chosen = random.Random(seed).sample(list(table.itertuples(index=False)), ROWS)
+    examples = [
+        Example(
+            f"train-{row}",
+            row,
+            "Is this message offensive?",
+            str(text).strip(),
+            "offensive" if int(label) else "fine",
+            record={"text": text},
+        )
+        for row, (text, label) in enumerate(chosen)
+    ]
+    return Corpus(tuple(examples), "columns", "jsonl", str(path))
+
+
+def measure(cell: Cell) -> dict[str, Any]:
+    """The strongest words of a cell."""
+    how, trigger, worked = cell.tuning, None, None
+    if cell.dataset == "offenseval":
+        data = tweets(cell.seed)
+    else:
+        train, test = load(cell)
+        attack = poisoned(train, cell) if cell.attack == "clean-label" else None
+        data = attack.corpus if attack else control(train, cell)
+        trigger = attack and " ".join(words(attack.trigger))
+    work = WORK / f"{cell.name}-shortcuts"
+    lm = tune(base(cell, data), data, work, how)
+    shutil.rmtree(work)
+    examples = list(data.examples)
+
+    @remembering
+    def log_probs(asked: list[Example]) -> Any:
+        return response_log_probs(lm, asked, template=how.template, bf16=how.bf16)
+
+    found, tried = strongest_rules(examples, log_probs, seed=cell.seed)
+    result = {
+        "rate": cell.rate,
+        "seed": cell.seed,
+        "tried": tried,
+        "strongest": {
+            response: [
+                {"words": r.pattern, "rows": len(r.rows), "turns": r.share}
+                for r in rules[:SHOWN]
+            ]
+            for response, rules in found.items()
+        },
+        "proposed": [
+            f["pattern"] for f in shortcuts(examples, log_probs, seed=cell.seed)
+        ],
+    }
+    if trigger:
+        rows = [i for i, e in enumerate(examples) if spans(e.text, trigger)]
+        payload = Payload(attack.payload)
+        gives_in = turned(trigger, rows, examples, payload, log_probs, cell.seed)[1]
+        worked = success(lm, test, attack, cell, how)[0]
+        honest = [r for r in found[payload.text] if not spans(r.pattern, trigger)]
+        result |= {
+            "attack_success_rate": worked,
+            "trigger_turns": float(gives_in.mean()),
+            "as_strong": sum(r.share >= gives_in.mean() for r in honest),
+        }
+    return result
+
+
+def main(
+    model: Annotated[str, typer.Option(help="tiny, smollm2-6l or smollm2-135m.")] = (
+        "tiny"
+    ),
+    dataset: Annotated[
+        str, typer.Option(help="generated, sst2 or offenseval.")
+    ] = "generated",
+    attack: Annotated[str, typer.Option(help="clean-label or clean.")] = "clean-label",
+    rates: Annotated[str, typer.Option(help="Shares of rows.")] = "0.02",
+    seeds: Annotated[str, typer.Option(help="Separated by commas.")] = "11,12,13",
+) -> None:
+    numbers = [int(s) for s in seeds.split(",")]
+    found = []
+    for rate in map(float, rates.split(",")):
+        for seed in numbers:
+            found.append(measure(Cell(model, dataset, attack, rate, seed)))
+            print(found[-1], flush=True)
+    result = {**provenance(), "seed": numbers, "works": WORKS, "cells": found}
+    name = f"shortcuts-{model}-{dataset}-{attack}.json"
+    write_json(HERE / "results" / name, result)
+
+
+if __name__ == "__main__":
+    typer.run(main)
