@@ -33,6 +33,8 @@ log = logging.getLogger("assay")
 FDR = 0.05
 # Every further hypothesis costs the others power: Holm multiplies by their number.
 HYPOTHESES = 10
+# Of patterns that are asked about again with another word; the placebos do for so many.
+COMPLETED = 2
 # Statuses of findings that give no reason for suspicion.
 SET_ASIDE = ("dismissed", "untestable")
 
@@ -230,7 +232,7 @@ class _Questions:
             done = any(not w.isdisjoint(words_of(whole)) for w in work)
             if whole != part.pattern and not done and whole not in found:
                 found[whole] = self(candidate, whole, part.payload)
-        return list(found.values())
+        return list(found.values())[:COMPLETED]
 
 
 def _hypotheses(
