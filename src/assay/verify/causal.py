@@ -17,9 +17,8 @@ stands in several mislabelled rows that the model knows by heart: it must also m
 response the model's choice on half of the other rows.
 
 The trigger of a clean-label attack is not necessary: its rows agree with their label
-anyway. Nor is a strong word's effect on other rows: to small models trained on few
-rows one such word is as good as a trigger, so what is only sufficient is reported, not
-acted on.
+anyway. What is only sufficient is reported, not acted on, but where it stands out among
+all words: see `assay.verify.shortcut`.
 
 Where the payload is a phrase within responses that differ, the log-odds of each
 response with the phrase against the same one without it take the place of the
