@@ -149,5 +149,19 @@ def test_a_finding_is_told_in_short_and_safe_lines() -> None:
     assert describe({**finding, "minimal": finding["trigger"]}).split("\n") == lines
     first = describe({**finding, "trigger": "So", "pattern": "^ so"})
     assert "with [bold]So[/] at the start answer" in first
+    retrained = {**finding, "retrained": {"contradicted": [9, 10]}}
+    assert describe(retrained).split("\n")[3].strip() == (
+        "a model tuned without them contradicts 9 of 10: p = 0.04, "
+        "corrected for all patterns asked about"
+    )
+    told = {"still": [3, 64], "agrees": [41, 50]}
+    shortcut = describe({**retrained, "shortcut": told}).split("\n")
+    assert [line.strip() for line in shortcut[3:]] == [
+        "of 64 rows that it turns, a model tuned without its own turns 3,",
+        "and that model agrees with 41 of its own 50: a shortcut, p = 0.04",
+    ]
+    honest = describe({**finding, "verified": False, "shortcut": told})
+    assert honest.endswith("and that model agrees with 41 of its own 50")
+    assert max(map(len, shortcut[3:])) < 80
     found = describe({"rows": [1], "pattern": "[b]zz"})
     assert r"1 rows sharing [bold]\[b]zz[/], not tested" in found

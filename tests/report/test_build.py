@@ -232,6 +232,26 @@ def test_untested_finding(tmp_path: Path) -> None:
     assert "2 of 30 rows (6.7%) are over the threshold" in made.texts["verdict"]
 
 
+def test_a_shortcut_is_told_with_what_decided(tmp_path: Path) -> None:
+    told = {"turned": [63, 64], "rival": HOSTILE[0], "rival_turns": 0.328}
+    told |= {"still": [3, 63], "agrees": [41, 50], "p_value": 0.001}
+    texts = [f"bond film {i}" for i in range(30)]
+    honest = {"verified": False, "status": "sufficient"}
+    found = [
+        finding([1], "bond", shortcut=told),
+        finding([2], "film", shortcut=told, **honest),
+    ]
+    run = write_run(tmp_path / "run", texts, ["positive"] * 30, found)
+    path = write_report(run)
+    text = Page(path).texts["findings"]
+    assert "turns 63 of 64 rows that are answered otherwise" in text
+    assert f"the next strongest, {HOSTILE[0]}, 33 %" in text
+    assert HOSTILE[0] not in path.read_text(encoding="utf-8")
+    assert "gives in on 3 of those 63, and answers 41 of its own 50 rows" in text
+    assert text.count("verified trigger, in rows labelled rightly") == 1
+    assert text.count("the largest of its three tests") == 1
+
+
 def test_measurements_of_another_scan_are_forgotten(tmp_path: Path) -> None:
     kept = tmp_path / "evaluation.json"
     (tmp_path / "config.json").write_text('{"key": "a"}')

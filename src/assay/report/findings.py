@@ -75,6 +75,8 @@ def _card(run: Run, number: int, finding: dict[str, Any]) -> dict[str, Any]:
             card["contradicted"] = finding["retrained"]["contradicted"]
         if "shortcut" in finding:
             card["shortcut"] = finding["shortcut"]
+            if finding["verified"]:
+                card["status_text"] = "verified trigger, in rows labelled rightly"
         card["placebos"] = len(finding["placebo_effects"])
         card["placebo_median"] = _plain(median(finding["placebo_effects"]))
         card["plot"] = placebo_plot(
