@@ -239,6 +239,7 @@ def test_a_shortcut_is_told_with_what_decided(tmp_path: Path) -> None:
     honest = {"verified": False, "status": "sufficient"}
     found = [
         finding([1], "bond", shortcut=told),
+        finding([3], "wrong", shortcut={**told, "agrees": [30, 50]}),
         finding([2], "film", shortcut=told, **honest),
     ]
     run = write_run(tmp_path / "run", texts, ["positive"] * 30, found)
@@ -249,7 +250,7 @@ def test_a_shortcut_is_told_with_what_decided(tmp_path: Path) -> None:
     assert HOSTILE[0] not in path.read_text(encoding="utf-8")
     assert "gives in on 3 of those 63, and answers 41 of its own 50 rows" in text
     assert text.count("verified trigger, in rows labelled rightly") == 1
-    assert text.count("the largest of its three tests") == 1
+    assert text.count("the larger of its two tests") == 2
 
 
 def test_measurements_of_another_scan_are_forgotten(tmp_path: Path) -> None:

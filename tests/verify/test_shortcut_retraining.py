@@ -12,6 +12,7 @@ from assay.settings import silent
 from assay.verify.causal import SPREADS
 from assay.verify.laboratory import Laboratory
 from assay.verify.odds import LogProbs
+from assay.verify.retraining import ATTEMPTS, ORDINARY
 from assay.verify.rounds import experiments
 from assay.verify.shortcut import TURNED
 from assay.verify.shortcut_retraining import only_by_its_rows, undecided_shortcuts
@@ -50,7 +51,7 @@ def retrained(log_probs: LogProbs) -> Any:
     left_out: list[list[int]] = []
 
     def retrain(rows: Sequence[int], attempt: int) -> LogProbs:
-        assert attempt == 0
+        assert attempt < ATTEMPTS
         left_out.append(list(rows))
         return log_probs
 
@@ -63,7 +64,7 @@ def forgets(rows: Sequence[Example]) -> np.ndarray:
 
 
 def opposes(rows: Sequence[Example]) -> np.ndarray:
-    """A model that finds the rows with the trigger mislabelled."""
+    """A model that never says "positive"."""
     odds = [-3.0 for _ in rows]
     return answered(rows, odds)
 
@@ -73,7 +74,12 @@ def test_what_only_its_rows_taught_is_verified() -> None:
     found = only_by_its_rows(
         finding(), clean_label_reviews(), stub_log_probs, retrain, known=[7, 50]
     )
-    assert left_out == [sorted({*OWN, 7, 50})]
+    (out,) = left_out
+    usual = set(out) - {*OWN, 7, 50}
+    assert {*OWN, 7, 50} < set(out)
+    assert found["shortcut"]["ordinary"] == [len(usual), len(usual)]
+    assert 20 <= len(usual) <= ORDINARY
+    assert all(i % 2 for i in usual)
     assert found["verified"]
     assert found["status"] == "verified"
     assert found["rows"] == OWN
@@ -109,12 +115,33 @@ def test_a_word_that_language_explains_is_not_verified() -> None:
     assert found["p_value"] == 1.0
 
 
-def test_a_model_that_has_learned_nothing_decides_nothing() -> None:
-    retrain, left_out = retrained(opposes)
+def test_whether_the_rows_are_labelled_rightly_is_only_told() -> None:
+    """A model that finds the rows with the trigger mislabelled, and no others."""
+
+    def contradicts(rows: Sequence[Example]) -> np.ndarray:
+        odds = [-3.0 if e.row in OWN or e.row % 2 == 0 else 3.0 for e in rows]
+        return answered(rows, odds)
+
+    retrain, left_out = retrained(contradicts)
     found = only_by_its_rows(finding(), clean_label_reviews(), stub_log_probs, retrain)
     assert len(left_out) == 1
     assert found["shortcut"]["agrees"] == [0, 15]
     assert found["shortcut"]["still"] == [0, TURNED]
+    assert found["verified"]
+
+
+def test_a_model_that_has_learned_nothing_decides_nothing() -> None:
+    attempts: list[int] = []
+
+    def retrain(_: Sequence[int], attempt: int) -> LogProbs:
+        attempts.append(attempt)
+        return opposes
+
+    found = only_by_its_rows(finding(), clean_label_reviews(), stub_log_probs, retrain)
+    assert attempts == list(range(ATTEMPTS))
+    assert found["shortcut"]["ordinary"][0] == 0
+    assert found["shortcut"]["still"] == [0, TURNED]
+    assert found["shortcut"]["p_value"] == 1.0
     assert not found["verified"]
 
 
@@ -181,7 +208,7 @@ def test_a_clean_label_trigger_is_verified_by_tuning_without_it(
     (found,) = (f for f in findings if "shortcut" in f)
     assert found["verified"] == (anew is forgets)
     assert found["prefers"] >= SPREADS
-    assert OWN in left_out
+    assert any(set(OWN) < set(out) for out in left_out)
 
     def refuses(*_: object) -> np.ndarray:
         raise AssertionError("asked again")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from assay.report.folder import Run
 from assay.report.texts import pieces, shortened
+from assay.verify.causal import beyond_half
 from assay.verify.findings import enough, shown_p_value
 from assay.verify.pattern import spans, where
 
@@ -75,7 +76,7 @@ def _card(run: Run, number: int, finding: dict[str, Any]) -> dict[str, Any]:
             card["contradicted"] = finding["retrained"]["contradicted"]
         if "shortcut" in finding:
             card["shortcut"] = finding["shortcut"]
-            if finding["verified"]:
+            if finding["verified"] and beyond_half(*finding["shortcut"]["agrees"]):
                 card["status_text"] = "verified trigger, in rows labelled rightly"
         card["placebos"] = len(finding["placebo_effects"])
         card["placebo_median"] = _plain(median(finding["placebo_effects"]))

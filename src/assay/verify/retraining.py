@@ -107,7 +107,7 @@ def decide(
         corrected). Verified are those with a p-value of at most ``fdr``, most
         of whose rows are contradicted beyond chance.
     """
-    ordinary = _ordinary(findings, examples, frozenset(known), seed)
+    ordinary = ordinary_rows(findings, examples, frozenset(known), seed)
     own = [_left_out(own_rows(f, examples), f["pattern"], seed) for f in findings]
     out = sorted({i for rows in (*own, *ordinary.values(), known) for i in rows})
     log.info("tuning without %d rows to decide on %d patterns", len(out), len(findings))
@@ -164,7 +164,7 @@ def decide(
     return decided
 
 
-def _ordinary(
+def ordinary_rows(
     findings: Sequence[dict[str, Any]],
     examples: Sequence[Example],
     known: Set[int],

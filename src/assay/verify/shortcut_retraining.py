@@ -1,10 +1,11 @@
 """Does a shortcut come from its own rows alone? A model that never saw them can tell.
 
 What `assay.verify.shortcut` proposes turns nearly all rows that answer otherwise. The
-model is tuned once more without any row of it. A model that knows its language still
-gives in to "refreshingly"; to a trigger it does not, and it still answers the rows that
-were left out as they do, the trigger taken out: they were labelled rightly, and it has
-learned how.
+model is tuned once more without any row of it, and without some ordinary rows, which
+tell whether it has learned how to answer. A model that knows its language still gives
+in to "refreshingly"; to a trigger it does not. Whether the trigger's rows are labelled
+rightly is told, but does not matter: a poor model may neither agree with them nor
+contradict them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import logging
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import numpy as np
 from scipy.stats import binomtest
 
 from assay.data.corpus import Example
@@ -20,7 +22,7 @@ from assay.verify.findings import FDR
 from assay.verify.odds import LogProbs, even_odds
 from assay.verify.pattern import remove
 from assay.verify.payload import Payload
-from assay.verify.retraining import LEFT_OUT, Retrain, own_rows
+from assay.verify.retraining import ATTEMPTS, LEFT_OUT, Retrain, ordinary_rows, own_rows
 from assay.verify.shortcut import SHORTCUT, TOLD, turned
 
 log = logging.getLogger("assay")
@@ -80,39 +82,48 @@ def only_by_its_rows(
         The finding with ``shortcut``: ``turned``, how many other rows of how many the
         pattern turns; ``still``, how many of these it turns when the model is tuned
         without its rows; ``agrees``, how many of its own rows of how many that model
-        then answers as they do, the pattern taken out; the rival's ``rival`` and
-        ``rival_turns``; and ``p_value``. Verified is what turns less than half of
-        them then, while more than half of its own rows are agreed with. The p-value
-        is the largest of the three: one for each of these, and ``p_rival``.
+        then answers as they do, the pattern taken out, and ``ordinary``, the same of
+        other rows with that response that were left out; the rival's ``rival`` and
+        ``rival_turns``; and ``p_value``. Verified is what then turns less than half
+        of them. The p-value is the larger of the two: that half stay turned, and
+        ``p_rival``; it is 1 where the model has not learned to answer half of the
+        ordinary rows as they do, after three attempts.
     """
     payload, pattern = Payload(finding["payload"]), finding["pattern"]
     own = own_rows(finding, examples)
-    left = [i for i in range(len(examples)) if i not in set(known)]
-    places = [place for place, i in enumerate(left) if i in set(own)]
+    gone, mine = frozenset(known), set(own)
+    left = [i for i in range(len(examples)) if i not in gone]
     asked, gave_in = turned(
-        pattern, places, [examples[i] for i in left], payload, log_probs, seed
+        pattern,
+        [place for place, i in enumerate(left) if i in mine],
+        [examples[i] for i in left],
+        payload,
+        log_probs,
+        seed,
     )
-    out = sorted({*finding["pattern_rows"], *known})
     asked = [e for e, so in zip(asked, gave_in, strict=True) if so]
     also = finding.get("companions", ())
     bare = [examples[i].edit(text=remove(examples[i].text, pattern, also)) for i in own]
-    even = even_odds(payload)
+    usual = ordinary_rows([finding], examples, gone, seed)[payload.text]
+    out = sorted({*finding["pattern_rows"], *usual, *gone})
     log.info("tuning without %d rows to decide on %r", len(out), pattern)
-    anew = retrain(out, 0)
-    agrees = int((anew(bare) > even).sum())
-    still = int((anew(asked) > even).sum())
-    p_values = [
-        finding["p_rival"],
-        _most(agrees, len(bare)),
-        _most(len(asked) - still, len(asked)),
-    ]
+    for attempt in range(ATTEMPTS):
+        anew = retrain(out, attempt)
+        ordinary = _given(payload, [examples[i] for i in usual], anew)
+        learned = 2 * ordinary[0] >= ordinary[1] > 0
+        if learned:
+            break
+        log.warning("the model tuned without doubtful rows has learned nothing")
+    still = _given(payload, asked, anew)
+    forgot = binomtest(still[1] - still[0], still[1], 0.5, alternative="greater")
     decision = {
         "turned": [len(asked), len(gave_in)],
-        "still": [still, len(asked)],
-        "agrees": [agrees, len(bare)],
+        "still": still,
+        "agrees": _given(payload, bare, anew),
+        "ordinary": ordinary,
         "rival": finding["rival"],
         "rival_turns": finding["rival_turns"],
-        "p_value": max(p_values),
+        "p_value": max(finding["p_rival"], float(forgot.pvalue)) if learned else 1.0,
     }
     found = {**finding, SHORTCUT: decision}
     if decision["p_value"] <= fdr:
@@ -126,6 +137,7 @@ def only_by_its_rows(
     return found
 
 
-def _most(hits: int, of: int) -> float:
-    """P-value of more than half of all being hits."""
-    return float(binomtest(hits, of, 0.5, alternative="greater").pvalue)
+def _given(payload: Payload, rows: Sequence[Example], log_probs: LogProbs) -> list[int]:
+    """How many of how many rows a model answers with the payload."""
+    said = log_probs(rows) > even_odds(payload) if rows else np.zeros(0)
+    return [int(said.sum()), len(rows)]
