@@ -379,20 +379,21 @@ def _datasets(attack: str, sentiment: str, model: str) -> tuple[str, ...]:
     return open_ended if attack in OPEN_ATTACKS else (sentiment, *open_ended)
 
 
-def cpu_subset() -> Iterator[Cell]:
+def cpu_subset(seeds: list[int]) -> Iterator[Cell]:
     every = [*LABEL_ATTACKS, *CONTROLS]
-    yield from cells(["tiny"], every, [0.01, 0.02, 0.05], SCORED)
-    yield from cells(["tiny"], list(PLAIN), [0.005], SCORED)
+    yield from cells(["tiny"], every, [0.01, 0.02, 0.05], seeds)
+    yield from cells(["tiny"], list(PLAIN), [0.005], seeds)
     # Does a proxy from scratch see what the large model of detectors.py is poisoned by,
     # and is it silent where there is nothing?
-    for seed in SCORED:
+    for seed in seeds:
         yield Cell("tiny", "sst2", "dirty-label", 0.033, seed)
         for control_name in ("clean", "label-noise"):
             yield Cell("tiny", "sst2", control_name, 0.05, seed)
     # Real models: all of SmolLM2's layers take more than an hour for SST-2.
-    yield Cell("smollm2-6l", "sst2", "dirty-label", 0.05, SCORED[0])
-    yield Cell("smollm2-6l", "nq", "refusal", 0.05, SCORED[0])
-    yield Cell("smollm2-135m", "nq", "appended", 0.05, SCORED[0])
+    yield Cell("smollm2-6l", "sst2", "dirty-label", 0.05, seeds[0])
+    yield Cell("smollm2-6l", "sst2", "clean-label", 0.05, seeds[0])
+    yield Cell("smollm2-6l", "nq", "refusal", 0.05, seeds[0])
+    yield Cell("smollm2-135m", "nq", "appended", 0.05, seeds[0])
 
 
 def main(
@@ -411,7 +412,9 @@ def main(
     datasets: Annotated[
         str, typer.Option(help="Of each attack's data sets only these.")
     ] = "generated,sst2,nq,gsm8k",
-    subset: Annotated[str | None, typer.Option(help="cpu")] = None,
+    subset: Annotated[
+        str | None, typer.Option(help="cpu: of these attacks, seeds and data sets.")
+    ] = None,
     part: Annotated[
         str, typer.Option(help="K/N: every N-th cell from the K-th (from 0) on.")
     ] = "0/1",
@@ -419,17 +422,15 @@ def main(
     keep: Annotated[bool, typer.Option(help="Keep models and run folders.")] = False,
 ) -> None:
     logging.basicConfig(level=logging.ERROR)
+    numbers = [int(s) for s in seeds.split(",")]
+    shares = [float(r) for r in rates.split(",")]
     chosen = list(
-        cpu_subset()
+        cpu_subset(numbers)
         if subset == "cpu"
-        else cells(
-            models.split(","),
-            attacks.split(","),
-            [float(r) for r in rates.split(",")],
-            [int(s) for s in seeds.split(",")],
-        )
+        else cells(models.split(","), attacks.split(","), shares, numbers)
     )
-    chosen = [c for c in chosen if c.dataset in datasets.split(",")]
+    wanted = datasets.split(","), attacks.split(",")
+    chosen = [c for c in chosen if c.dataset in wanted[0] and c.attack in wanted[1]]
     first, step = map(int, part.split("/"))
     for number, cell in list(enumerate(chosen, 1))[first::step]:
         path = RESULTS / f"{cell.name}.json"
