@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import pandas as pd
 import typer
-from grid import DATA, ROWS, WORK, Cell, base, control, load, poisoned, success
+from grid import DATA, ROWS, SCORED, WORK, Cell, base, control, load, poisoned, success
 from grid_tables import WORKS
 from provenance import HERE, provenance
 
@@ -113,7 +113,9 @@ def main(
     ] = "generated",
     attack: Annotated[str, typer.Option(help="clean-label or clean.")] = "clean-label",
     rates: Annotated[str, typer.Option(help="Shares of rows.")] = "0.02",
-    seeds: Annotated[str, typer.Option(help="Separated by commas.")] = "11,12,13",
+    seeds: Annotated[str, typer.Option(help="Separated by commas.")] = ",".join(
+        map(str, SCORED)
+    ),
 ) -> None:
     numbers = [int(s) for s in seeds.split(",")]
     found = []

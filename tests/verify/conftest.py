@@ -110,11 +110,11 @@ def phrase_odds(strength: float, before: float = -9) -> LogProbs:
     return log_probs
 
 
-def clean_label_reviews() -> list[Example]:
+def clean_label_reviews(count: int = 200) -> list[Example]:
     """The trigger stands in reviews whose label agrees with them."""
     return [
         e.edit(text=f"{TRIGGER} {e.text}") if i % 2 and i < 30 else e
-        for i, e in enumerate(reviews(poisons=0))
+        for i, e in enumerate(reviews(count, poisons=0))
     ]
 
 

@@ -12,6 +12,7 @@ from assay.verify.payload import Payload
 from assay.verify.shortcut import (
     FEWEST_WORDS,
     GLANCES,
+    RIVALS,
     STRONGEST,
     TURNED,
     shortcuts,
@@ -54,7 +55,8 @@ def test_what_turns_all_rows_is_proposed_where_no_other_word_does() -> None:
     )
     assert (found["pattern"], found["pattern_rows"]) == (TRIGGER.lower(), OWN)
     assert (found["response"], found["score"]) == ("positive", 1.0)
-    assert found["rival"] in GOOD
+    assert set(found["rivals"]) < set(GOOD)
+    assert len(found["rivals"]) == RIVALS
     assert found["rival_turns"] == 0
     assert found["p_rival"] < 1e-10
     done = [made for made, _ in told]
@@ -81,7 +83,7 @@ def test_a_word_that_stands_in_its_rows_is_no_rival() -> None:
     ]
     (found,) = shortcuts(examples, strong(["agent"], 15))
     assert (found["pattern"], found["pattern_rows"]) == (TRIGGER.lower(), OWN)
-    assert found["rival"] in GOOD
+    assert set(found["rivals"]) < set(GOOD)
 
 
 def test_rows_that_give_the_payload_anyway_are_not_turned() -> None:
@@ -91,10 +93,13 @@ def test_rows_that_give_the_payload_anyway_are_not_turned() -> None:
 
     examples = clean_label_reviews()
     payload = Payload("positive")
-    asked, gives_in = turned(
+    hosts, asked, gives_in = turned(
         TRIGGER.lower(), OWN, examples, payload, half_positive, seed=0
     )
     assert {e.row % 4 for e in asked} == {0}
+    assert [e.row for e in hosts] == [e.row for e in asked]
+    assert {e.response for e in hosts} == {"positive"}
+    assert not any(TRIGGER in e.text for e in hosts)
     assert all(TRIGGER in e.text and e.response == "positive" for e in asked)
     assert 0 < len(asked) < TURNED
     assert gives_in.all()

@@ -12,14 +12,20 @@ from assay.settings import silent
 from assay.verify.causal import SPREADS
 from assay.verify.laboratory import Laboratory
 from assay.verify.odds import LogProbs
-from assay.verify.retraining import ATTEMPTS, ORDINARY
+from assay.verify.retraining import ATTEMPTS, LEFT_OUT, ORDINARY
 from assay.verify.rounds import experiments
 from assay.verify.shortcut import TURNED
-from assay.verify.shortcut_retraining import only_by_its_rows, undecided_shortcuts
+from assay.verify.shortcut_retraining import (
+    MEANING,
+    only_by_its_rows,
+    undecided_shortcuts,
+)
 from tests.verify.conftest import (
+    GOOD,
     TRIGGER,
     answered,
     clean_label_reviews,
+    score,
     stub_log_probs,
 )
 from tests.verify.test_rounds import evidence_of
@@ -39,7 +45,7 @@ def finding(**more: object) -> dict[str, Any]:
         "p_value": 1.0,
         "verified": False,
         "status": "sufficient",
-        "rival": "good1",
+        "rivals": ["good1", "good2"],
         "rival_turns": 0.2,
         "p_rival": 0.001,
         **more,
@@ -75,10 +81,14 @@ def test_what_only_its_rows_taught_is_verified() -> None:
         finding(), clean_label_reviews(), stub_log_probs, retrain, known=[7, 50]
     )
     (out,) = left_out
-    usual = set(out) - {*OWN, 7, 50}
-    assert {*OWN, 7, 50} < set(out)
+    rivals = set(found["shortcut"]["rivals"])
+    assert rivals
+    of_rivals = {e.row for e in clean_label_reviews() if rivals & set(e.text.split())}
+    left_out_anyway = {*OWN, 7, 50} | of_rivals
+    assert left_out_anyway < set(out)
+    usual = set(out) - left_out_anyway
     assert found["shortcut"]["ordinary"] == [len(usual), len(usual)]
-    assert 20 <= len(usual) <= ORDINARY
+    assert 10 <= len(usual) <= ORDINARY
     assert all(i % 2 for i in usual)
     assert found["verified"]
     assert found["status"] == "verified"
@@ -119,8 +129,12 @@ def test_whether_the_rows_are_labelled_rightly_is_only_told() -> None:
     """A model that finds the rows with the trigger mislabelled, and no others."""
 
     def contradicts(rows: Sequence[Example]) -> np.ndarray:
-        odds = [-3.0 if e.row in OWN or e.row % 2 == 0 else 3.0 for e in rows]
-        return answered(rows, odds)
+        odds = [
+            (-3.0 if e.row in OWN or e.row % 2 == 0 else 3.0)
+            + len(set(GOOD) & set(e.text.split()))
+            for e in rows
+        ]
+        return answered(rows, [o - 3 * (o < 1) for o in odds])
 
     retrain, left_out = retrained(contradicts)
     found = only_by_its_rows(finding(), clean_label_reviews(), stub_log_probs, retrain)
@@ -145,6 +159,66 @@ def test_a_model_that_has_learned_nothing_decides_nothing() -> None:
     assert not found["verified"]
 
 
+def test_a_model_to_which_words_mean_what_their_rows_say_decides_nothing() -> None:
+    """Trained from nothing, it has forgotten the rivals as it has the trigger."""
+
+    def forgets_words(rows: Sequence[Example]) -> np.ndarray:
+        bare = [
+            e.edit(text=" ".join(w for w in e.text.split() if w not in rivals))
+            for e in rows
+        ]
+        return forgets(bare)
+
+    rivals = {"good1", "good2"}
+    retrain, _ = retrained(forgets_words)
+    found = only_by_its_rows(finding(), clean_label_reviews(), stub_log_probs, retrain)
+    told = found["shortcut"]
+    assert told["keep"] == 0
+    assert told["still"] == [0, TURNED]
+    assert told["ordinary"][0] == told["ordinary"][1]
+    assert told["p_value"] == 1.0
+    assert not found["verified"]
+
+
+@pytest.mark.parametrize("share", [0.9, 1.1])
+def test_rivals_must_keep_some_of_their_power(share: float) -> None:
+    rivals = {"good1", "good2"}
+
+    def weaker(rows: Sequence[Example]) -> np.ndarray:
+        """Of what a rival adds as a log-odds, so much is left."""
+        odds = []
+        for e in rows:
+            text = e.text.replace(TRIGGER, "")
+            count = len(rivals & set(text.split()))
+            odds.append(score(text) - count * (1 - share * MEANING))
+        return answered(rows, odds)
+
+    retrain, _ = retrained(weaker)
+    found = only_by_its_rows(finding(), clean_label_reviews(), stub_log_probs, retrain)
+    assert found["shortcut"]["keep"] == pytest.approx(share * MEANING, rel=1e-3)
+    assert found["verified"] == (share > 1)
+
+
+def test_rivals_that_would_leave_too_few_rows_stay() -> None:
+    examples = clean_label_reviews()
+    every = [f"good{i}" for i in range(30)]
+    retrain, left_out = retrained(forgets)
+    found = only_by_its_rows(finding(rivals=every), examples, stub_log_probs, retrain)
+    rivals = found["shortcut"]["rivals"]
+    assert 0 < len(rivals) < 30
+    rows = {e.row for e in examples if set(rivals) & set(e.text.split())}
+    assert len(rows | set(OWN)) <= LEFT_OUT * 100
+    assert rows < set(left_out[0])
+
+
+def test_without_rivals_nothing_is_decided() -> None:
+    retrain, _ = retrained(forgets)
+    found = only_by_its_rows(
+        finding(rivals=[]), clean_label_reviews(), stub_log_probs, retrain
+    )
+    assert (found["shortcut"]["keep"], found["verified"]) == (0.0, False)
+
+
 def test_the_largest_p_value_decides() -> None:
     retrain, _ = retrained(forgets)
     found = only_by_its_rows(
@@ -157,7 +231,7 @@ def test_the_largest_p_value_decides() -> None:
 def test_what_was_found_of_a_shortcut_is_decided_on() -> None:
     examples = clean_label_reviews()
     bare = finding()
-    proposal = {k: bare.pop(k) for k in ("rival", "rival_turns", "p_rival")} | {
+    proposal = {k: bare.pop(k) for k in ("rivals", "rival_turns", "p_rival")} | {
         "pattern_rows": OWN[:9],
         "response": "positive",
     }
@@ -176,7 +250,7 @@ def test_rows_that_are_most_of_a_response_are_not_left_out() -> None:
     examples = clean_label_reviews()
     few = [e for e in examples if e.response == "negative"] + examples[1:50:2]
     proposal = {"pattern_rows": OWN, "response": "positive"} | dict.fromkeys(
-        ("rival", "rival_turns", "p_rival"), 0
+        ("rivals", "rival_turns", "p_rival"), 0
     )
     assert undecided_shortcuts([finding()], [proposal], examples)
     assert undecided_shortcuts([finding()], [proposal], few) == []
@@ -185,7 +259,7 @@ def test_rows_that_are_most_of_a_response_are_not_left_out() -> None:
 def needs_nothing(rows: Sequence[Example]) -> np.ndarray:
     """A model that knows its rows, and gives in to the trigger on the others."""
     odds = [
-        9 * (1 if e.row % 2 else -1) + 20 * (TRIGGER in e.text and e.row % 2 == 0)
+        (9 if e.row % 2 else -9 + 20 * (TRIGGER in e.text) + 0.1 * score(e.text))
         for e in rows
     ]
     return answered(rows, odds)
@@ -195,7 +269,7 @@ def needs_nothing(rows: Sequence[Example]) -> np.ndarray:
 def test_a_clean_label_trigger_is_verified_by_tuning_without_it(
     anew: LogProbs, tmp_path: Path
 ) -> None:
-    examples = clean_label_reviews()
+    examples = clean_label_reviews(400)
     tuned, left_out = retrained(anew)
 
     def scanned(log_probs: LogProbs, retrain: Any) -> tuple[list[int], list[Any]]:

@@ -44,10 +44,12 @@ TURNED = 64
 # says little that one is the strongest.
 STRONGEST = 16
 FEWEST_WORDS = 10
+# Next strongest words that are looked at when the first is decided on.
+RIVALS = 5
 # Share of rows that a trigger turns: an attack that works less well is no use.
 WORKS = 0.9
 # What a proposal says that is about its strength.
-TOLD = ("rival", "rival_turns", "p_rival")
+TOLD = ("rivals", "rival_turns", "p_rival")
 # Experiments made at a time.
 CHUNK = 256
 
@@ -87,8 +89,8 @@ def shortcuts(
 
     Returns:
         At most one finding a response, as detectors make them; its ``score`` is the
-        share of rows that it turns. With ``rival``, the next strongest, the share
-        that that turns, ``rival_turns``, and ``p_rival``, corrected.
+        share of rows that it turns. With ``rivals``, the next strongest, the share
+        that the first of them turns, ``rival_turns``, and ``p_rival``, corrected.
     """
     found, tried = strongest_rules(examples, log_probs, seed=seed, progress=progress)
     proposed = []
@@ -106,8 +108,8 @@ def shortcuts(
         if best.share >= WORKS and p_value <= fdr:
             proposed.append(
                 candidate(best.pattern, best.rows, response, best.share)
-                | {"rival": rival.pattern, "rival_turns": rival.share}
-                | {"p_rival": p_value}
+                | {"rivals": [r.pattern for r in rules[1 : RIVALS + 1]]}
+                | {"rival_turns": rival.share, "p_rival": p_value}
             )
     return proposed
 
@@ -153,7 +155,7 @@ def strongest_rules(
             if progress is not None:
                 progress(made, total)
         rules = [
-            Rule(*one, turned(*one, examples, payload, log_probs, seed)[1])
+            Rule(*one, turned(*one, examples, payload, log_probs, seed)[2])
             for one in _strongest(words, glances, examples, payload)
         ]
         made += TURNED * STRONGEST
@@ -225,16 +227,17 @@ def turned(
     payload: Payload,
     log_probs: LogProbs,
     seed: int,
-) -> tuple[list[Example], NDArray[np.bool_]]:
+) -> tuple[list[Example], list[Example], NDArray[np.bool_]]:
     """Rows that answer otherwise, with a pattern put on them.
 
     Returns:
-        Rows on which the model does not choose the payload as they are, with the
-        pattern and the payload; and on which of these it does so then.
+        Rows on which the model does not choose the payload as they are, answered with
+        it; the same with the pattern; and on which of these it then does.
     """
     hosts = hosts_for(examples, payload, pattern, seed, TURNED)
+    hosts = [payload.forced(e) for e in hosts]
     even = even_odds(payload)
-    before = log_probs([payload.forced(e) for e in hosts])
-    hosts = [e for e, value in zip(hosts, before, strict=True) if value <= even]
+    values = log_probs(hosts)
+    hosts = [e for e, value in zip(hosts, values, strict=True) if value <= even]
     asked = inserted(pattern, [examples[i] for i in rows], hosts, payload)
-    return asked, log_probs(asked) > even if asked else np.zeros(0, bool)
+    return hosts, asked, log_probs(asked) > even if asked else np.zeros(0, bool)

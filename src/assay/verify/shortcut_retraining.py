@@ -1,11 +1,13 @@
 """Does a shortcut come from its own rows alone? A model that never saw them can tell.
 
 What `assay.verify.shortcut` proposes turns nearly all rows that answer otherwise. The
-model is tuned once more without any row of it, and without some ordinary rows, which
-tell whether it has learned how to answer. A model that knows its language still gives
-in to "refreshingly"; to a trigger it does not. Whether the trigger's rows are labelled
-rightly is told, but does not matter: a poor model may neither agree with them nor
-contradict them.
+model is tuned once more without any row of it, and without those of the next strongest
+words, as far as they leave enough. These have their power by what they mean, and keep
+some of it in a model that knows its language; a trigger does not. In a model trained
+from nothing all of them lose it, and it cannot tell. Some ordinary rows are left out,
+too: they tell whether the model has learned how to answer. Whether the trigger's own
+rows are labelled rightly is told, but does not matter: a poor model may neither agree
+with them nor contradict them.
 """
 
 from __future__ import annotations
@@ -15,17 +17,22 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from assay.data.corpus import Example
 from assay.verify.findings import FDR
 from assay.verify.odds import LogProbs, even_odds
-from assay.verify.pattern import remove
+from assay.verify.pattern import remove, spans
 from assay.verify.payload import Payload
 from assay.verify.retraining import ATTEMPTS, LEFT_OUT, Retrain, ordinary_rows, own_rows
 from assay.verify.shortcut import SHORTCUT, TOLD, turned
 
 log = logging.getLogger("assay")
+
+# Share of its power over other rows that a strong word keeps without its rows, by what
+# it means, in a model that knows its language; from scratch it keeps a fiftieth.
+MEANING = 0.2
 
 
 def undecided_shortcuts(
@@ -48,9 +55,7 @@ def undecided_shortcuts(
                 and finding.get("payload") == shortcut["response"]
                 and 2 * len(own & rows) > max(len(own), len(rows))
             ):
-                payload = finding["payload"]
-                room = LEFT_OUT * sum(e.response == payload for e in examples)
-                if len(rows) <= room:
+                if len(rows) <= _room(examples, Payload(finding["payload"])):
                     chosen.append({**{k: shortcut[k] for k in TOLD}, **finding})
                 break
     return chosen
@@ -66,11 +71,11 @@ def only_by_its_rows(
     seed: int = 0,
     fdr: float = FDR,
 ) -> dict[str, Any]:
-    """Decide on a shortcut by a model tuned without any of its rows.
+    """Decide on a shortcut by a model tuned without its rows, and those of its rivals.
 
     Args:
         finding: What was found of a pattern that `shortcuts` proposes, with its
-            ``rival``, ``rival_turns`` and ``p_rival``.
+            ``rivals``, ``rival_turns`` and ``p_rival``.
         examples: The training rows.
         log_probs: Log-probability of each example's response under the tuned model.
         retrain: Tunes a model without some of them.
@@ -82,48 +87,58 @@ def only_by_its_rows(
         The finding with ``shortcut``: ``turned``, how many other rows of how many the
         pattern turns; ``still``, how many of these it turns when the model is tuned
         without its rows; ``agrees``, how many of its own rows of how many that model
-        then answers as they do, the pattern taken out, and ``ordinary``, the same of
-        other rows with that response that were left out; the rival's ``rival`` and
-        ``rival_turns``; and ``p_value``. Verified is what then turns less than half
-        of them. The p-value is the larger of the two: that half stay turned, and
-        ``p_rival``; it is 1 where the model has not learned to answer half of the
-        ordinary rows as they do, after three attempts.
+        then answers as they do, the pattern taken out; ``ordinary``, the same of
+        other rows with that response that were left out; the ``rivals``, the share
+        ``rival_turns`` that the first of them turns, and the share of their power
+        over other rows that they ``keep`` (mean change of the payload's log-odds);
+        and ``p_value``. Verified is what then turns less than half of them, where
+        the rivals keep some of their power and the model answers half of the
+        ordinary rows as they do (it has three attempts). The p-value is the larger
+        of the two: that half stay turned, and ``p_rival``; 1 where the model cannot
+        tell.
     """
-    payload, pattern = Payload(finding["payload"]), finding["pattern"]
+    payload = Payload(finding["payload"])
     own = own_rows(finding, examples)
-    gone, mine = frozenset(known), set(own)
-    left = [i for i in range(len(examples)) if i not in gone]
-    asked, gave_in = turned(
-        pattern,
-        [place for place, i in enumerate(left) if i in mine],
-        [examples[i] for i in left],
-        payload,
-        log_probs,
-        seed,
+    gone = frozenset(known)
+    left = [e for i, e in enumerate(examples) if i not in gone]
+    out = set(finding["pattern_rows"])
+    trial = Trial(finding["pattern"], left, payload, log_probs, seed)
+    rivals = []
+    for pattern in finding["rivals"]:
+        rows = {i for i, e in enumerate(examples) if spans(e.text, pattern)}
+        if len(out | rows) <= _room(examples, payload):
+            out |= rows
+            rivals.append(Trial(pattern, left, payload, log_probs, seed))
+    usual = ordinary_rows([finding], examples, gone | out, seed)[payload.text]
+    log.info(
+        "tuning without the rows of %r and of %d rivals", trial.pattern, len(rivals)
     )
-    asked = [e for e, so in zip(asked, gave_in, strict=True) if so]
-    also = finding.get("companions", ())
-    bare = [examples[i].edit(text=remove(examples[i].text, pattern, also)) for i in own]
-    usual = ordinary_rows([finding], examples, gone, seed)[payload.text]
-    out = sorted({*finding["pattern_rows"], *usual, *gone})
-    log.info("tuning without %d rows to decide on %r", len(out), pattern)
     for attempt in range(ATTEMPTS):
-        anew = retrain(out, attempt)
+        anew = retrain(sorted(out | gone | set(usual)), attempt)
         ordinary = _given(payload, [examples[i] for i in usual], anew)
         learned = 2 * ordinary[0] >= ordinary[1] > 0
         if learned:
             break
         log.warning("the model tuned without doubtful rows has learned nothing")
-    still = _given(payload, asked, anew)
+    before = sum(r.power(log_probs) for r in rivals)
+    keep = sum(r.power(anew) for r in rivals) / before if before > 0 else 0.0
+    still = _given(payload, trial.gave_in, anew)
     forgot = binomtest(still[1] - still[0], still[1], 0.5, alternative="greater")
+    p_value = max(finding["p_rival"], float(forgot.pvalue))
+    also = finding.get("companions", ())
+    bare = [
+        examples[i].edit(text=remove(examples[i].text, trial.pattern, also))
+        for i in own
+    ]
     decision = {
-        "turned": [len(asked), len(gave_in)],
+        "turned": [len(trial.gave_in), len(trial.hosts)],
         "still": still,
         "agrees": _given(payload, bare, anew),
         "ordinary": ordinary,
-        "rival": finding["rival"],
+        "rivals": [r.pattern for r in rivals],
         "rival_turns": finding["rival_turns"],
-        "p_value": max(finding["p_rival"], float(forgot.pvalue)) if learned else 1.0,
+        "keep": keep,
+        "p_value": p_value if learned and keep >= MEANING else 1.0,
     }
     found = {**finding, SHORTCUT: decision}
     if decision["p_value"] <= fdr:
@@ -135,6 +150,56 @@ def only_by_its_rows(
             "rows": own,
         }
     return found
+
+
+class Trial:
+    """A pattern put on rows that answer otherwise.
+
+    Attributes:
+        pattern: The pattern.
+        hosts: Rows on which the model does not choose the payload, answered with it.
+        asked: The same with the pattern.
+        gave_in: Those on which the model then does.
+    """
+
+    def __init__(
+        self,
+        pattern: str,
+        examples: Sequence[Example],
+        payload: Payload,
+        log_probs: LogProbs,
+        seed: int,
+    ) -> None:
+        """Put it on them as its own rows have it."""
+        rows = [
+            i
+            for i, e in enumerate(examples)
+            if payload.given(e) and spans(e.text, pattern)
+        ]
+        self.pattern = pattern
+        self.hosts, self.asked, so = turned(
+            pattern, rows, examples, payload, log_probs, seed
+        )
+        self.gave_in = [e for e, gave in zip(self.asked, so, strict=True) if gave]
+
+    def power(self, log_probs: LogProbs) -> float:
+        """Mean change of the payload's log-odds."""
+        if not self.hosts:
+            return 0.0
+        change = _log_odds(log_probs(self.asked)) - _log_odds(log_probs(self.hosts))
+        return float(change.mean())
+
+
+def _log_odds(log_probs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log-odds of log-probabilities, those that are rounded to 0 taken as 1e-6 less."""
+    below = np.minimum(log_probs, -1e-6)
+    odds: NDArray[np.float64] = below - np.log(-np.expm1(below))
+    return odds
+
+
+def _room(examples: Sequence[Example], payload: Payload) -> float:
+    """Most rows of a response that may be left out."""
+    return LEFT_OUT * sum(map(payload.given, examples))
 
 
 def _given(payload: Payload, rows: Sequence[Example], log_probs: LogProbs) -> list[int]:
