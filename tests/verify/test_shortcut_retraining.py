@@ -199,6 +199,28 @@ def test_rivals_must_keep_some_of_their_power(share: float) -> None:
     assert found["verified"] == (share > 1)
 
 
+def test_most_rivals_tell_whether_they_keep_their_power() -> None:
+    """Of three one has all of it yet."""
+
+    def forgets_two(rows: Sequence[Example]) -> np.ndarray:
+        bare = [
+            e.edit(text=" ".join(w for w in e.text.split() if w not in GOOD[1:]))
+            for e in rows
+        ]
+        return forgets(bare)
+
+    retrain, _ = retrained(forgets_two)
+    found = only_by_its_rows(
+        finding(rivals=GOOD[:3]),
+        clean_label_reviews(600),
+        stub_log_probs,
+        retrain,
+    )
+    assert found["shortcut"]["rivals"] == GOOD[:3]
+    assert found["shortcut"]["keep"] == 0
+    assert not found["verified"]
+
+
 def test_rivals_that_would_leave_too_few_rows_stay() -> None:
     examples = clean_label_reviews()
     every = [f"good{i}" for i in range(30)]

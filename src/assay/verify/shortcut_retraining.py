@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,8 @@ def only_by_its_rows(
         then answers as they do, the pattern taken out; ``ordinary``, the same of
         other rows with that response that were left out; the ``rivals``, the share
         ``rival_turns`` that the first of them turns, and the share of their power
-        over other rows that they ``keep`` (mean change of the payload's log-odds);
+        over other rows that they ``keep`` (mean change of the payload's log-odds, the
+        median of the rivals);
         and ``p_value``. Verified is what then turns less than half of them, where
         the rivals keep some of their power and the model answers half of the
         ordinary rows as they do (it has three attempts). The p-value is the larger
@@ -120,8 +122,9 @@ def only_by_its_rows(
         if learned:
             break
         log.warning("the model tuned without doubtful rows has learned nothing")
-    before = sum(r.power(log_probs) for r in rivals)
-    keep = sum(r.power(anew) for r in rivals) / before if before > 0 else 0.0
+    # A phrase may live by its other words: most rivals tell.
+    powers = [(r.power(log_probs), r.power(anew)) for r in rivals]
+    keep = median([now / before for before, now in powers if before > 0] or [0.0])
     still = _given(payload, trial.gave_in, anew)
     forgot = binomtest(still[1] - still[0], still[1], 0.5, alternative="greater")
     p_value = max(finding["p_rival"], float(forgot.pvalue))
