@@ -199,26 +199,31 @@ def test_rivals_must_keep_some_of_their_power(share: float) -> None:
     assert found["verified"] == (share > 1)
 
 
-def test_most_rivals_tell_whether_they_keep_their_power() -> None:
-    """Of three one has all of it yet."""
+@pytest.mark.parametrize("known", [1, 2])
+def test_most_rivals_tell_whether_they_keep_their_power(known: int) -> None:
+    words = ["ace", "brill", "choice"]
+    examples = [
+        e.edit(text=f"{e.text} {words[e.row % 3]}") if e.row in range(31, 61, 2) else e
+        for e in clean_label_reviews()
+    ]
 
-    def forgets_two(rows: Sequence[Example]) -> np.ndarray:
-        bare = [
-            e.edit(text=" ".join(w for w in e.text.split() if w not in GOOD[1:]))
-            for e in rows
-        ]
-        return forgets(bare)
+    def model(meant: Sequence[str], obeys: bool) -> LogProbs:
+        def log_probs(rows: Sequence[Example]) -> np.ndarray:
+            odds = [
+                score(e.text if obeys else e.text.replace(TRIGGER, ""))
+                + len(set(meant) & set(e.text.split()))
+                for e in rows
+            ]
+            return answered(rows, odds)
 
-    retrain, _ = retrained(forgets_two)
-    found = only_by_its_rows(
-        finding(rivals=GOOD[:3]),
-        clean_label_reviews(600),
-        stub_log_probs,
-        retrain,
-    )
-    assert found["shortcut"]["rivals"] == GOOD[:3]
-    assert found["shortcut"]["keep"] == 0
-    assert not found["verified"]
+        return log_probs
+
+    retrain, _ = retrained(model(words[:known], obeys=False))
+    bare = finding(rivals=words, pattern_rows=OWN[:9])
+    found = only_by_its_rows(bare, examples, model(words, obeys=True), retrain)
+    assert found["shortcut"]["rivals"] == words
+    assert found["shortcut"]["keep"] == pytest.approx(known - 1)
+    assert found["verified"] == (known == 2)
 
 
 def test_rivals_that_would_leave_too_few_rows_stay() -> None:
