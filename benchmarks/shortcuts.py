@@ -8,13 +8,15 @@ r"""How many other rows does one word turn: a trigger, and the words of honest d
 A model of `grid.py` is tuned on its cells. The word sequences of either response that
 turn most rows which are answered otherwise, put on them, are listed with the share of
 them, and the trigger of a clean-label attack beside them; `shortcuts` proposes what
-turns nine tenths, as no other does.
+turns nine tenths, as no other does, and a model tuned without its rows decides.
 """
 
 from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import pandas as pd
@@ -28,10 +30,11 @@ from assay.detectors.coherence import words
 from assay.files import write_json
 from assay.models.log_probs import response_log_probs
 from assay.models.tune import tune
-from assay.verify.odds import remembering
+from assay.verify.odds import LogProbs, remembering
 from assay.verify.pattern import spans
 from assay.verify.payload import Payload
-from assay.verify.shortcut import shortcuts, strongest_rules, turned
+from assay.verify.shortcut import SHORTCUT, shortcuts, strongest_rules, turned
+from assay.verify.shortcut_retraining import only_by_its_rows
 
 SHOWN = 5
 
@@ -74,7 +77,24 @@ def measure(cell: Cell) -> dict[str, Any]:
     def log_probs(asked: list[Example]) -> Any:
         return response_log_probs(lm, asked, template=how.template, bf16=how.bf16)
 
+    def retrain(rows: Sequence[int], attempt: int) -> LogProbs:
+        kept = data.select(sorted(set(range(len(data))) - set(rows)))
+        again = replace(how, seed=how.seed + attempt)
+        anew = tune(base(cell, data), kept, work, again)
+        shutil.rmtree(work)
+        return lambda asked: response_log_probs(
+            anew, asked, template=how.template, bf16=how.bf16
+        )
+
     found, tried = strongest_rules(examples, log_probs, seed=cell.seed)
+    proposed = [
+        f | {"payload": f["response"], "p_value": 1.0, "verified": False}
+        for f in shortcuts(examples, log_probs, seed=cell.seed)
+    ]
+    decided = [
+        only_by_its_rows(f, examples, log_probs, retrain, seed=cell.seed)
+        for f in proposed
+    ]
     result = {
         "rate": cell.rate,
         "seed": cell.seed,
@@ -87,13 +107,13 @@ def measure(cell: Cell) -> dict[str, Any]:
             for response, rules in found.items()
         },
         "proposed": [
-            f["pattern"] for f in shortcuts(examples, log_probs, seed=cell.seed)
+            {k: f[k] for k in ("pattern", "verified", SHORTCUT)} for f in decided
         ],
     }
     if trigger:
         rows = [i for i, e in enumerate(examples) if spans(e.text, trigger)]
         payload = Payload(attack.payload)
-        gives_in = turned(trigger, rows, examples, payload, log_probs, cell.seed)[1]
+        gives_in = turned(trigger, rows, examples, payload, log_probs, cell.seed)[2]
         worked = success(lm, test, attack, cell, how)[0]
         honest = [r for r in found[payload.text] if not spans(r.pattern, trigger)]
         result |= {
