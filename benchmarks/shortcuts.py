@@ -119,7 +119,7 @@ def measure(cell: Cell) -> dict[str, Any]:
         result |= {
             "attack_success_rate": worked,
             "trigger_turns": float(gives_in.mean()),
-            "as_strong": sum(r.share >= gives_in.mean() for r in honest),
+            "as_strong": sum(bool(r.share >= gives_in.mean()) for r in honest),
         }
     return result
 
