@@ -33,7 +33,7 @@ from assay.models.tune import tune
 from assay.verify.odds import LogProbs, remembering
 from assay.verify.pattern import spans
 from assay.verify.payload import Payload
-from assay.verify.shortcut import SHORTCUT, shortcuts, strongest_rules, turned
+from assay.verify.shortcut import SHORTCUT, put_on, shortcuts, strongest_rules
 from assay.verify.shortcut_retraining import only_by_its_rows
 
 SHOWN = 5
@@ -60,7 +60,7 @@ def tweets(seed: int) -> Corpus:
 
 def measure(cell: Cell) -> dict[str, Any]:
     """The strongest words of a cell."""
-    how, trigger, worked = cell.tuning, None, None
+    how, trigger = cell.tuning, None
     if cell.dataset == "offenseval":
         data = tweets(cell.seed)
     else:
@@ -113,13 +113,12 @@ def measure(cell: Cell) -> dict[str, Any]:
     if trigger:
         rows = [i for i, e in enumerate(examples) if spans(e.text, trigger)]
         payload = Payload(attack.payload)
-        gives_in = turned(trigger, rows, examples, payload, log_probs, cell.seed)[2]
-        worked = success(lm, test, attack, cell, how)[0]
+        rule = put_on(trigger, rows, examples, payload, log_probs, cell.seed)
         honest = [r for r in found[payload.text] if not spans(r.pattern, trigger)]
         result |= {
-            "attack_success_rate": worked,
-            "trigger_turns": float(gives_in.mean()),
-            "as_strong": sum(bool(r.share >= gives_in.mean()) for r in honest),
+            "attack_success_rate": success(lm, test, attack, cell, how)[0],
+            "trigger_turns": rule.share,
+            "as_strong": sum(r.share >= rule.share for r in honest),
         }
     return result
 

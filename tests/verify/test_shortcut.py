@@ -15,8 +15,8 @@ from assay.verify.shortcut import (
     RIVALS,
     STRONGEST,
     TURNED,
+    put_on,
     shortcuts,
-    turned,
 )
 from tests.verify.conftest import (
     BAD,
@@ -93,9 +93,8 @@ def test_rows_that_give_the_payload_anyway_are_not_turned() -> None:
 
     examples = clean_label_reviews()
     payload = Payload("positive")
-    hosts, asked, gives_in = turned(
-        TRIGGER.lower(), OWN, examples, payload, half_positive, seed=0
-    )
+    rule = put_on(TRIGGER.lower(), OWN, examples, payload, half_positive, seed=0)
+    hosts, asked, gives_in = rule.hosts, rule.asked, rule.gives_in
     assert {e.row % 4 for e in asked} == {0}
     assert [e.row for e in hosts] == [e.row for e in asked]
     assert {e.response for e in hosts} == {"positive"}

@@ -52,6 +52,19 @@ def own_rows(finding: dict[str, Any], examples: Sequence[Example]) -> list[int]:
     return [i for i in rows if examples[i].response == finding["payload"]]
 
 
+def verified_by_retraining(
+    finding: dict[str, Any], p_value: float, examples: Sequence[Example]
+) -> dict[str, Any]:
+    """What a finding says that a model tuned without its rows has verified."""
+    return {
+        "p_placebos": finding["p_value"],
+        "p_value": p_value,
+        "verified": True,
+        "status": "verified",
+        "rows": own_rows(finding, examples),
+    }
+
+
 def undecided(
     findings: Sequence[dict[str, Any]], examples: Sequence[Example]
 ) -> list[dict[str, Any]]:
@@ -153,13 +166,7 @@ def decide(
     for finding, result, p_value in zip(findings, results, corrected, strict=True):
         decision = {**finding, "retrained": {**result, "p_value": p_value}}
         if p_value <= fdr and beyond_half(*result["contradicted"]):
-            decision |= {
-                "p_placebos": finding["p_value"],
-                "p_value": p_value,
-                "verified": True,
-                "status": "verified",
-                "rows": own_rows(finding, examples),
-            }
+            decision |= verified_by_retraining(finding, p_value, examples)
         decided.append(decision)
     return decided
 

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from assay.data.corpus import Example
 from assay.detectors.association import enrichments, strongest
@@ -40,28 +39,28 @@ CHUNK = 256
 
 
 def sequences(
-    texts: Sequence[str], groups: Sequence[NDArray[np.intp]]
-) -> list[list[tuple[str, list[int]]]]:
+    examples: Sequence[Example],
+) -> dict[str, list[tuple[str, list[int]]]]:
     """N-grams that go with each response most, and their rows that have it.
 
     They are lengthened to all that these rows share: of a sentence, what is left of
-    it may still do its work.
-
-    Args:
-        texts: Text of every row.
-        groups: Rows of each response.
+    it may still do its work. Nothing where more than twenty responses differ.
     """
+    everyone = np.ones(len(examples), dtype=bool)
+    groups = groups_of([e.response for e in examples], everyone, FEWEST)
+    if len(groups) < 2:
+        return {}
+    texts = [e.text for e in examples]
     strengths, _ = enrichments(texts, groups)
-    found = []
+    found = {}
     for group, strength in zip(groups, strengths, strict=True):
         whole = [
             (grow([texts[i] for i in rows], " ".join(gram)), rows)
             for gram, rows in strongest(texts, group, strength, SCREENED)
             if len(rows) >= FEWEST
         ]
-        found.append(
-            list({pattern: (pattern, rows) for pattern, rows in whole}.values())
-        )
+        distinct = {pattern: (pattern, rows) for pattern, rows in whole}
+        found[examples[group[0]].response] = list(distinct.values())
     return found
 
 
@@ -85,12 +84,11 @@ def screen(
         Findings as detectors make them, largest fall first; their ``score`` is the
         median fall in nats.
     """
-    everyone = np.ones(len(examples), dtype=bool)
-    groups = groups_of([e.response for e in examples], everyone, FEWEST)
-    if len(groups) < 2:
+    found = sequences(examples)
+    if not found:
         return []
     texts = [e.text for e in examples]
-    tried = [one for found in sequences(texts, groups) for one in found]
+    tried = [one for words in found.values() for one in words]
     rng = random.Random(seed)
     chosen = [rng.sample(rows, min(ROWS, len(rows))) for _, rows in tried]
     own = sorted({row for rows in chosen for row in rows})

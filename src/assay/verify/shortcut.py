@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 from scipy.stats import fisher_exact
 
 from assay.data.corpus import Example
-from assay.detectors.evidence import candidate, groups_of
+from assay.detectors.evidence import candidate
 from assay.models.log_probs import Progress
 from assay.verify.findings import FDR
 from assay.verify.hypothesis import hosts_for, inserted
 from assay.verify.odds import LogProbs, even_odds, remembering
 from assay.verify.pattern import spans
 from assay.verify.payload import Payload
-from assay.verify.screen import FEWEST, sequences
+from assay.verify.screen import sequences
 
 log = logging.getLogger("assay")
 
@@ -56,16 +56,40 @@ CHUNK = 256
 
 @dataclass(frozen=True)
 class Rule:
-    """A word sequence, its rows, and which of the other rows it turns."""
+    """A word sequence put on rows that answer otherwise.
+
+    Attributes:
+        pattern: The word sequence.
+        rows: Rows that have it and the payload.
+        hosts: Rows on which the model does not choose the payload, answered with it.
+        asked: The same with the pattern.
+        gives_in: On which of these the model then does.
+    """
 
     pattern: str
-    rows: list[int]
+    rows: Sequence[int]
+    hosts: list[Example]
+    asked: list[Example]
     gives_in: NDArray[np.bool_]
 
     @property
     def share(self) -> float:
-        """Share of them that it turns."""
+        """Share of the hosts that it turns."""
         return float(self.gives_in.mean()) if len(self.gives_in) else 0.0
+
+    def power(self, log_probs: LogProbs) -> float:
+        """Mean change of the payload's log-odds."""
+        if not self.hosts:
+            return 0.0
+        change = _log_odds(log_probs(self.asked)) - _log_odds(log_probs(self.hosts))
+        return float(change.mean())
+
+
+def _log_odds(log_probs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log-odds of log-probabilities, those that are rounded to 0 taken as 1e-6 less."""
+    below = np.minimum(log_probs, -1e-6)
+    odds: NDArray[np.float64] = below - np.log(-np.expm1(below))
+    return odds
 
 
 def shortcuts(
@@ -134,19 +158,15 @@ def strongest_rules(
         that stand mostly in the same rows, by the share of rows turned; and how many
         were tried in all. Nothing where more than twenty responses differ.
     """
-    everyone = np.ones(len(examples), dtype=bool)
-    groups = groups_of([e.response for e in examples], everyone, FEWEST)
-    if len(groups) < 2:
-        return {}, 0
-    found = sequences([e.text for e in examples], groups)
-    tried = sum(map(len, found))
-    total = GLANCES * tried + TURNED * STRONGEST * len(groups)
+    found = sequences(examples)
+    tried = sum(map(len, found.values()))
+    total = GLANCES * tried + TURNED * STRONGEST * len(found)
     # Most rows that words are put on are the same.
     log_probs = remembering(log_probs)
     made = 0
     strongest = {}
-    for group, words in zip(groups, found, strict=True):
-        payload = Payload(examples[group[0]].response)
+    for response, words in found.items():
+        payload = Payload(response)
         glances = []
         for start in range(0, len(words), CHUNK):
             part = words[start : start + CHUNK]
@@ -155,14 +175,14 @@ def strongest_rules(
             if progress is not None:
                 progress(made, total)
         rules = [
-            Rule(*one, turned(*one, examples, payload, log_probs, seed)[2])
+            put_on(*one, examples, payload, log_probs, seed)
             for one in _strongest(words, glances, examples, payload)
         ]
         made += TURNED * STRONGEST
         if progress is not None:
             progress(made, total)
         rules.sort(key=lambda r: (-r.share, -len(r.rows)))
-        strongest[payload.text] = rules
+        strongest[response] = rules
     return strongest, tried
 
 
@@ -220,24 +240,20 @@ def _strongest(
     return chosen
 
 
-def turned(
+def put_on(
     pattern: str,
     rows: Sequence[int],
     examples: Sequence[Example],
     payload: Payload,
     log_probs: LogProbs,
     seed: int,
-) -> tuple[list[Example], list[Example], NDArray[np.bool_]]:
-    """Rows that answer otherwise, with a pattern put on them.
-
-    Returns:
-        Rows on which the model does not choose the payload as they are, answered with
-        it; the same with the pattern; and on which of these it then does.
-    """
+) -> Rule:
+    """Put a pattern on rows that answer otherwise, as its own rows have it."""
     hosts = hosts_for(examples, payload, pattern, seed, TURNED)
     hosts = [payload.forced(e) for e in hosts]
     even = even_odds(payload)
     values = log_probs(hosts)
     hosts = [e for e, value in zip(hosts, values, strict=True) if value <= even]
     asked = inserted(pattern, [examples[i] for i in rows], hosts, payload)
-    return hosts, asked, log_probs(asked) > even if asked else np.zeros(0, bool)
+    gives_in = log_probs(asked) > even if asked else np.zeros(0, bool)
+    return Rule(pattern, rows, hosts, asked, gives_in)

@@ -18,7 +18,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from assay.data.corpus import Example
@@ -26,8 +25,15 @@ from assay.verify.findings import FDR
 from assay.verify.odds import LogProbs, even_odds
 from assay.verify.pattern import remove, spans
 from assay.verify.payload import Payload
-from assay.verify.retraining import ATTEMPTS, LEFT_OUT, Retrain, ordinary_rows, own_rows
-from assay.verify.shortcut import SHORTCUT, TOLD, turned
+from assay.verify.retraining import (
+    ATTEMPTS,
+    LEFT_OUT,
+    Retrain,
+    ordinary_rows,
+    own_rows,
+    verified_by_retraining,
+)
+from assay.verify.shortcut import SHORTCUT, TOLD, Rule, put_on
 
 log = logging.getLogger("assay")
 
@@ -92,28 +98,33 @@ def only_by_its_rows(
         other rows with that response that were left out; the ``rivals``, the share
         ``rival_turns`` that the first of them turns, and the share of their power
         over other rows that they ``keep`` (mean change of the payload's log-odds, the
-        median of the rivals);
-        and ``p_value``. Verified is what then turns less than half of them, where
-        the rivals keep some of their power and the model answers half of the
-        ordinary rows as they do (it has three attempts). The p-value is the larger
-        of the two: that half stay turned, and ``p_rival``; 1 where the model cannot
-        tell.
+        median of the rivals); and ``p_value``. Verified is what then turns less than
+        half of them, where the rivals keep some of their power and the model answers
+        half of the ordinary rows as they do (it has three attempts). The p-value is
+        the larger of the two: that half stay turned, and ``p_rival``; 1 where the
+        model cannot tell.
     """
     payload = Payload(finding["payload"])
-    own = own_rows(finding, examples)
     gone = frozenset(known)
     left = [e for i, e in enumerate(examples) if i not in gone]
+
+    def rule_of(pattern: str) -> Rule:
+        own = [
+            i for i, e in enumerate(left) if payload.given(e) and spans(e.text, pattern)
+        ]
+        return put_on(pattern, own, left, payload, log_probs, seed)
+
+    rule = rule_of(finding["pattern"])
     out = set(finding["pattern_rows"])
-    trial = Trial(finding["pattern"], left, payload, log_probs, seed)
     rivals = []
     for pattern in finding["rivals"]:
         rows = {i for i, e in enumerate(examples) if spans(e.text, pattern)}
         if len(out | rows) <= _room(examples, payload):
             out |= rows
-            rivals.append(Trial(pattern, left, payload, log_probs, seed))
+            rivals.append(rule_of(pattern))
     usual = ordinary_rows([finding], examples, gone | out, seed)[payload.text]
     log.info(
-        "tuning without the rows of %r and of %d rivals", trial.pattern, len(rivals)
+        "tuning without the rows of %r and of %d rivals", rule.pattern, len(rivals)
     )
     for attempt in range(ATTEMPTS):
         anew = retrain(sorted(out | gone | set(usual)), attempt)
@@ -125,16 +136,17 @@ def only_by_its_rows(
     # A phrase may live by its other words: most rivals tell.
     powers = [(r.power(log_probs), r.power(anew)) for r in rivals]
     keep = median([now / before for before, now in powers if before > 0] or [0.0])
-    still = _given(payload, trial.gave_in, anew)
+    gave_in = [e for e, so in zip(rule.asked, rule.gives_in, strict=True) if so]
+    still = _given(payload, gave_in, anew)
     forgot = binomtest(still[1] - still[0], still[1], 0.5, alternative="greater")
     p_value = max(finding["p_rival"], float(forgot.pvalue))
     also = finding.get("companions", ())
     bare = [
-        examples[i].edit(text=remove(examples[i].text, trial.pattern, also))
-        for i in own
+        examples[i].edit(text=remove(examples[i].text, rule.pattern, also))
+        for i in own_rows(finding, examples)
     ]
     decision = {
-        "turned": [len(trial.gave_in), len(trial.hosts)],
+        "turned": [len(gave_in), len(rule.hosts)],
         "still": still,
         "agrees": _given(payload, bare, anew),
         "ordinary": ordinary,
@@ -145,59 +157,8 @@ def only_by_its_rows(
     }
     found = {**finding, SHORTCUT: decision}
     if decision["p_value"] <= fdr:
-        found |= {
-            "p_placebos": finding["p_value"],
-            "p_value": decision["p_value"],
-            "verified": True,
-            "status": "verified",
-            "rows": own,
-        }
+        found |= verified_by_retraining(finding, decision["p_value"], examples)
     return found
-
-
-class Trial:
-    """A pattern put on rows that answer otherwise.
-
-    Attributes:
-        pattern: The pattern.
-        hosts: Rows on which the model does not choose the payload, answered with it.
-        asked: The same with the pattern.
-        gave_in: Those on which the model then does.
-    """
-
-    def __init__(
-        self,
-        pattern: str,
-        examples: Sequence[Example],
-        payload: Payload,
-        log_probs: LogProbs,
-        seed: int,
-    ) -> None:
-        """Put it on them as its own rows have it."""
-        rows = [
-            i
-            for i, e in enumerate(examples)
-            if payload.given(e) and spans(e.text, pattern)
-        ]
-        self.pattern = pattern
-        self.hosts, self.asked, so = turned(
-            pattern, rows, examples, payload, log_probs, seed
-        )
-        self.gave_in = [e for e, gave in zip(self.asked, so, strict=True) if gave]
-
-    def power(self, log_probs: LogProbs) -> float:
-        """Mean change of the payload's log-odds."""
-        if not self.hosts:
-            return 0.0
-        change = _log_odds(log_probs(self.asked)) - _log_odds(log_probs(self.hosts))
-        return float(change.mean())
-
-
-def _log_odds(log_probs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Log-odds of log-probabilities, those that are rounded to 0 taken as 1e-6 less."""
-    below = np.minimum(log_probs, -1e-6)
-    odds: NDArray[np.float64] = below - np.log(-np.expm1(below))
-    return odds
 
 
 def _room(examples: Sequence[Example], payload: Payload) -> float:
