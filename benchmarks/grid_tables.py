@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -15,15 +15,35 @@ Result = dict[str, Any]
 K = TypeVar("K", bound=Hashable)
 # Change the label, and have one trigger that is always the same.
 PLAIN = ("dirty-label", "badnets", "addsent", "prefix", "suffix")
-# Attacks, the least and the largest rate, and what is asked for: an F1, and whether the
-# trigger has to be named.
+
+
+class Bar(NamedTuple):
+    """What is asked for: attacks, least and largest rate, F1, is the trigger named?"""
+
+    attacks: tuple[str, ...]
+    least: float
+    most: float
+    f1: float
+    named: bool = False
+
+    def covers(self, r: Result) -> bool:
+        """Whether it is about a cell."""
+        return r["attack"] in self.attacks and self.least <= r["rate"] <= self.most
+
+    @property
+    def rates(self) -> str:
+        """In per cent."""
+        low, high = f"{100 * self.least:g}", f"{100 * self.most:g}"
+        return f"{low} %" if low == high else f"{low} to {high} %"
+
+
 BARS = (
-    (PLAIN, 0.01, 0.05, 0.97, True),
-    (PLAIN, 0.005, 0.005, 0.85, False),
-    (("composite",), 0.02, 0.05, 0.85, False),
-    (("clean-label",), 0.02, 0.05, 0.85, False),
-    (("adaptive",), 0.01, 0.05, 0.7, False),
-    (("fixed-output", "refusal", "appended"), 0.005, 0.05, 0.97, False),
+    Bar(PLAIN, 0.01, 0.05, 0.97, named=True),
+    Bar(PLAIN, 0.005, 0.005, 0.85),
+    Bar(("composite",), 0.02, 0.05, 0.85),
+    Bar(("clean-label",), 0.02, 0.05, 0.85),
+    Bar(("adaptive",), 0.01, 0.05, 0.7),
+    Bar(("fixed-output", "refusal", "appended"), 0.005, 0.05, 0.97),
 )
 # Rows of a data set.
 ROWS = 1000
@@ -41,9 +61,80 @@ def load() -> list[Result]:
     ]
 
 
-def bars() -> list[str]:
-    """Markdown of what was asked for and what the cells measured."""
-    return _summary(load())
+def overview() -> list[str]:
+    """Markdown of what the cells measured, a line for each bar, model and data set."""
+    return _overview(load())
+
+
+def _overview(found: list[Result]) -> list[str]:
+    if not found:
+        return ["Not measured yet.", ""]
+    attacks = [r for r in found if "scan" in r]
+    lines = [
+        "| model, data | attack | rate | cells | F1 | asked for | trigger named | "
+        "best other detector (F1) | attack success after | never poisoned |",
+        f"{'|---' * 10}|",
+    ]
+    for where, cells in _by([r for r in attacks if r["attack_worked"]], _where).items():
+        for bar in BARS:
+            under = [r for r in cells if bar.covers(r)]
+            if under:
+                lines.append(_overview_line(where, under, bar))
+        barless = [r for r in cells if not any(bar.covers(r) for bar in BARS)]
+        for same in _grouped(barless).values():
+            lines.append(_overview_line(where, same))
+    failed = sum(not r["attack_worked"] for r in attacks)
+    lines += [
+        "",
+        f"In {failed} {'cells' if failed != 1 else 'cell'} the attack failed; "
+        f"{'they are' if failed != 1 else 'it is'} listed apart.",
+        "",
+        "| not poisoned | controls | runs | with a verified finding | rows flagged |",
+        "|---|---|---|---|---|",
+    ]
+    for where, cells in _by([r for r in found if "scan" not in r], _where).items():
+        kinds = ", ".join(sorted({r["attack"] for r in cells}))
+        wrong = sum(r["verdict"] == "poisoned" for r in cells)
+        flagged = sum(r["flagged"] for r in cells)
+        lines.append(f"| {where} | {kinds} | {len(cells)} | {wrong} | {flagged} |")
+    return [*lines, ""]
+
+
+def _overview_line(where: str, cells: list[Result], bar: Bar | None = None) -> str:
+    rates = sorted({100 * r["rate"] for r in cells})
+    f1 = _mean([r["scan"]["f1"] for r in cells])
+    if bar and np.mean([r["scan"]["f1"] for r in cells]) < bar.f1:
+        f1 = f"**{f1}**"
+    shown = [
+        where,
+        ", ".join(sorted({r["attack"] for r in cells})),
+        " to ".join(f"{r:g}" for r in dict.fromkeys((rates[0], rates[-1]))) + " %",
+        str(len(cells)),
+        f1,
+        f"≥ {bar.f1}" if bar else "–",
+        str(sum(r["trigger_named"] for r in cells)),
+        _best_other(cells),
+        _mean([(r["after"] or {}).get("attack_success_rate") for r in cells]),
+        _mean([r["clean_attack_success_rate"] for r in cells]),
+    ]
+    return f"| {' | '.join(shown)} |"
+
+
+def _where(r: Result) -> str:
+    return f"{r['model']}, {r['dataset']}"
+
+
+def _mean(values: list[float | None]) -> str:
+    known = [v for v in values if v is not None]
+    return f"{np.mean(known):.2f}" if known else "–"
+
+
+def _best_other(cells: list[Result]) -> str:
+    """The detector besides the scan with the largest mean F1."""
+    names = [n for n in cells[0]["detectors"] if n != "assay scan"]
+    by_name = {n: np.mean([r["detectors"][n]["f1"] for r in cells]) for n in names}
+    best = max(names, key=lambda n: by_name[n])
+    return f"{best} ({by_name[best]:.2f})"
 
 
 def _summary(found: list[Result]) -> list[str]:
@@ -120,34 +211,25 @@ def _by(results: list[Result], key: Callable[[Result], K]) -> dict[K, list[Resul
 
 
 def _grouped(results: list[Result]) -> dict[Key, list[Result]]:
-    groups = _by(
-        results, lambda r: (f"{r['model']}, {r['dataset']}", r["attack"], r["rate"])
-    )
+    groups = _by(results, lambda r: (_where(r), r["attack"], r["rate"]))
     return dict(sorted(groups.items()))
 
 
 def _attack_line(key: Key, cells: list[dict[str, Any]]) -> str:
-    def mean(values: list[float | None]) -> str:
-        known = [v for v in values if v is not None]
-        return f"{np.mean(known):.2f}" if known else "–"
-
-    names = [n for n in cells[0]["detectors"] if n != "assay scan"]
-    by_name = {n: np.mean([r["detectors"][n]["f1"] for r in cells]) for n in names}
-    best = max(names, key=lambda n: by_name[n])
     after = [r["after"] or {} for r in cells]
     shown = [
         key[0],
         key[1],
         f"{key[2]:.1%}",
         str(len(cells)),
-        mean([r["attack_success_rate"] for r in cells]),
-        mean([r["scan"]["f1"] for r in cells]),
+        _mean([r["attack_success_rate"] for r in cells]),
+        _mean([r["scan"]["f1"] for r in cells]),
         f"{sum(r['trigger_named'] for r in cells)} of {len(cells)}",
-        f"{best} ({by_name[best]:.2f})",
-        mean([a.get("attack_success_rate") for a in after]),
-        mean([r["clean_attack_success_rate"] for r in cells]),
-        mean([a.get("accuracy") for a in after]),
-        mean([r["clean_accuracy"] for r in cells]),
+        _best_other(cells),
+        _mean([a.get("attack_success_rate") for a in after]),
+        _mean([r["clean_attack_success_rate"] for r in cells]),
+        _mean([a.get("accuracy") for a in after]),
+        _mean([r["clean_accuracy"] for r in cells]),
     ]
     return f"| {' | '.join(shown)} |"
 
@@ -160,21 +242,14 @@ def _bars(worked: list[Result], controls: list[Result]) -> list[str]:
         return float(max(found))
 
     asked: list[tuple[str, bool, str]] = []
-    for attacks, least, most, bar, has_name in BARS:
-        cells = [
-            r for r in worked if r["attack"] in attacks and least <= r["rate"] <= most
-        ]
+    for bar in BARS:
+        cells = [r for r in worked if bar.covers(r)]
         if cells:
-            rates = (
-                f"{100 * least:g}"
-                if least == most
-                else f"{100 * least:g} to {100 * most:g}"
-            )
-            measured = [a for a in attacks if any(r["attack"] == a for r in cells)]
-            what = f"{', '.join(measured)} at {rates} % ({len(cells)} cells)"
+            measured = [a for a in bar.attacks if any(r["attack"] == a for r in cells)]
+            what = f"{', '.join(measured)} at {bar.rates} ({len(cells)} cells)"
             f1 = float(np.mean([r["scan"]["f1"] for r in cells]))
-            asked.append((f"{what}: F1 ≥ {bar}", f1 >= bar, f"{f1:.3f}"))
-            if has_name:
+            asked.append((f"{what}: F1 ≥ {bar.f1}", f1 >= bar.f1, f"{f1:.3f}"))
+            if bar.named:
                 named = np.mean([r["trigger_named"] for r in cells])
                 text = f"the same: trigger named exactly in ≥ {NAMED:.0%}"
                 asked.append((text, bool(named >= NAMED), f"{named:.0%}"))
@@ -193,18 +268,18 @@ def _bars(worked: list[Result], controls: list[Result]) -> list[str]:
             for r in after
         ]
         lost = [r["clean_accuracy"] - r["after"]["accuracy"] for r in after]
-        for text, values, bar, sign in (
+        for text, values, limit, sign in (
             ("attack success ≤ 3 points above", more, SUCCESS, 1),
             ("accuracy ≤ 1 point below", lost, ACCURACY, -1),
         ):
             # A difference of 0.03 may be 0.0300…04.
-            bar += 1e-9
-            beyond = sum(v > bar for v in values)
+            limit += 1e-9
+            beyond = sum(v > limit for v in values)
             how = f"{100 * sign * np.mean(values):+.1f} points; not in {beyond} cells"
             what = (
                 f"after removal ({len(after)} cells): {text} the never poisoned model's"
             )
-            asked.append((what, bool(np.mean(values) <= bar), how))
+            asked.append((what, bool(np.mean(values) <= limit), how))
     behind = [r for r in worked if others(r) > r["scan"]["f1"]]
     places = ", ".join(
         f"{a} {100 * rate:g}% ({len(cells)})"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from grid_tables import bars, grid
+from grid_tables import grid, overview
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
@@ -226,7 +226,7 @@ def engine() -> list[str]:
 
 
 PAGES = {
-    README: {"bars": bars, "results": detectors, "walk": walk},
+    README: {"bars": overview, "results": detectors, "walk": walk},
     ENGINE: {"lds": retraining, "engine": engine},
     METHOD: {"grid": grid},
 }

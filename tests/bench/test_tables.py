@@ -95,3 +95,42 @@ def test_bars_that_are_missed(
     worked: dict[str, Any], control: dict[str, Any], what: str
 ) -> None:
     assert any(what in line for line in missed([worked], [control]))
+
+
+def overview(found: list[dict[str, Any]]) -> list[list[str]]:
+    lines = grid_tables._overview(found)
+    return [[c.strip() for c in line.split("|")[1:-1]] for line in lines if "|" in line]
+
+
+def test_the_overview_has_a_line_for_each_bar_and_marks_misses() -> None:
+    rows = overview(
+        [
+            cell(attack_worked=True),
+            cell("addsent", 0.01, attack_worked=True),
+            cell("adaptive", 0.02, f1=0.5, attack_worked=True),
+            cell("composite", 0.01, f1=0.2, attack_worked=True),
+            cell("composite", 0.05, attack_worked=False),
+        ]
+    )
+    plain, adaptive, barless = rows[2:5]
+    assert plain[1:7] == ["addsent, badnets", "1 to 5 %", "2", "1.00", "≥ 0.97", "2"]
+    assert plain[7:] == ["spectral (0.90)", "0.04", "0.01"]
+    assert adaptive[1:6] == ["adaptive", "2 %", "1", "**0.50**", "≥ 0.7"]
+    assert barless[1:6] == ["composite", "1 %", "1", "0.20", "–"]
+
+
+def test_the_overview_counts_controls_and_failed_attacks() -> None:
+    control = {"model": "tiny", "dataset": "sst2", "verdict": "clean", "flagged": 0}
+    found = [
+        cell(attack_worked=False),
+        {**control, "attack": "clean"},
+        {**control, "attack": "mentions", "verdict": "poisoned", "flagged": 3},
+    ]
+    assert "In 1 cell the attack failed; it is listed apart." in (
+        grid_tables._overview(found)
+    )
+    assert overview(found)[-1] == ["tiny, sst2", "clean, mentions", "2", "1", "3"]
+
+
+def test_an_overview_of_nothing_says_so() -> None:
+    assert grid_tables._overview([]) == ["Not measured yet.", ""]
