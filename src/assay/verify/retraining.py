@@ -16,9 +16,10 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections.abc import Callable, Collection, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from typing import Any
 
+import numpy as np
 from scipy.stats import fisher_exact
 
 from assay.data.corpus import Example
@@ -63,6 +64,35 @@ def verified_by_retraining(
         "status": "verified",
         "rows": own_rows(finding, examples),
     }
+
+
+def tuned_without(
+    out: Sequence[int], usual: Mapping[str, Sequence[Example]], retrain: Retrain
+) -> tuple[LogProbs, bool]:
+    """Tune a model without rows, again where it turns out to have learned nothing.
+
+    Args:
+        out: The rows.
+        usual: Ordinary ones among them, by response.
+        retrain: Tunes a model without rows.
+
+    Returns:
+        Log-probabilities under the model, and whether it gives at least half of the
+        ordinary rows of each response their own.
+    """
+    for attempt in range(ATTEMPTS):
+        log_probs = retrain(out, attempt)
+        agrees = [given(Payload(r), rows, log_probs) for r, rows in usual.items()]
+        if all(2 * said >= of for said, of in agrees):
+            return log_probs, True
+        log.warning("the model tuned without doubtful rows has learned nothing")
+    return log_probs, False
+
+
+def given(payload: Payload, rows: Sequence[Example], log_probs: LogProbs) -> list[int]:
+    """How many of how many rows a model answers with the payload."""
+    said = log_probs(rows) > even_odds(payload) if rows else np.zeros(0)
+    return [int(said.sum()), len(rows)]
 
 
 def undecided(
@@ -125,20 +155,13 @@ def decide(
     out = sorted({i for rows in (*own, *ordinary.values(), known) for i in rows})
     log.info("tuning without %d rows to decide on %d patterns", len(out), len(findings))
 
-    def contradicted(asked: Sequence[Example]) -> list[int]:
-        if not asked:
-            return [0, 0]
-        even = even_odds(Payload(asked[0].response))
-        return [int((log_probs(asked) < even).sum()), len(asked)]
+    usual = {r: [examples[i] for i in rows] for r, rows in ordinary.items()}
+    log_probs, _ = tuned_without(out, usual, retrain)
 
-    for attempt in range(ATTEMPTS):
-        log_probs = retrain(out, attempt)
-        usual = [
-            contradicted([examples[i] for i in rows]) for rows in ordinary.values()
-        ]
-        if all(2 * against <= of for against, of in usual):
-            break
-        log.warning("the model tuned without doubtful rows has learned nothing")
+    def contradicted(asked: Sequence[Example], response: str) -> list[int]:
+        said, of = given(Payload(response), asked, log_probs)
+        return [of - said, of]
+
     results: list[dict[str, Any]] = []
     for finding, rows in zip(findings, own, strict=True):
         pattern, also = finding["pattern"], finding.get("companions", ())
@@ -152,7 +175,9 @@ def decide(
             examples[i].edit(text=_shortened(examples[i].text, sizes, rng))
             for i in ordinary[finding["payload"]]
         ]
-        against, rest = contradicted(bare), contradicted(others)
+        against, rest = (
+            contradicted(asked, finding["payload"]) for asked in (bare, others)
+        )
         table = [[k, n - k] for k, n in (against, rest)]
         results.append(
             {

@@ -17,20 +17,20 @@ from collections.abc import Collection, Sequence
 from statistics import median
 from typing import Any
 
-import numpy as np
 from scipy.stats import binomtest
 
 from assay.data.corpus import Example
 from assay.verify.findings import FDR
-from assay.verify.odds import LogProbs, even_odds
+from assay.verify.odds import LogProbs
 from assay.verify.pattern import remove, spans
 from assay.verify.payload import Payload
 from assay.verify.retraining import (
-    ATTEMPTS,
     LEFT_OUT,
     Retrain,
+    given,
     ordinary_rows,
     own_rows,
+    tuned_without,
     verified_by_retraining,
 )
 from assay.verify.shortcut import SHORTCUT, TOLD, Rule, put_on
@@ -126,18 +126,15 @@ def only_by_its_rows(
     log.info(
         "tuning without the rows of %r and of %d rivals", rule.pattern, len(rivals)
     )
-    for attempt in range(ATTEMPTS):
-        anew = retrain(sorted(out | gone | set(usual)), attempt)
-        ordinary = _given(payload, [examples[i] for i in usual], anew)
-        learned = 2 * ordinary[0] >= ordinary[1] > 0
-        if learned:
-            break
-        log.warning("the model tuned without doubtful rows has learned nothing")
+    rest = [examples[i] for i in usual]
+    anew, learned = tuned_without(
+        sorted(out | gone | set(usual)), {payload.text: rest}, retrain
+    )
     # A phrase may live by its other words: most rivals tell.
     powers = [(r.power(log_probs), r.power(anew)) for r in rivals]
     keep = median([now / before for before, now in powers if before > 0] or [0.0])
     gave_in = [e for e, so in zip(rule.asked, rule.gives_in, strict=True) if so]
-    still = _given(payload, gave_in, anew)
+    still = given(payload, gave_in, anew)
     forgot = binomtest(still[1] - still[0], still[1], 0.5, alternative="greater")
     p_value = max(finding["p_rival"], float(forgot.pvalue))
     also = finding.get("companions", ())
@@ -148,12 +145,12 @@ def only_by_its_rows(
     decision = {
         "turned": [len(gave_in), len(rule.hosts)],
         "still": still,
-        "agrees": _given(payload, bare, anew),
-        "ordinary": ordinary,
+        "agrees": given(payload, bare, anew),
+        "ordinary": given(payload, rest, anew),
         "rivals": [r.pattern for r in rivals],
         "rival_turns": finding["rival_turns"],
         "keep": keep,
-        "p_value": p_value if learned and keep >= MEANING else 1.0,
+        "p_value": p_value if rest and learned and keep >= MEANING else 1.0,
     }
     found = {**finding, SHORTCUT: decision}
     if decision["p_value"] <= fdr:
@@ -164,9 +161,3 @@ def only_by_its_rows(
 def _room(examples: Sequence[Example], payload: Payload) -> float:
     """Most rows of a response that may be left out."""
     return LEFT_OUT * sum(map(payload.given, examples))
-
-
-def _given(payload: Payload, rows: Sequence[Example], log_probs: LogProbs) -> list[int]:
-    """How many of how many rows a model answers with the payload."""
-    said = log_probs(rows) > even_odds(payload) if rows else np.zeros(0)
-    return [int(said.sum()), len(rows)]
