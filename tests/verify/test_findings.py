@@ -323,11 +323,12 @@ def test_a_phrase_within_answers_is_the_payload() -> None:
     (weak,) = verified_findings(
         [candidate("zeta omega", examples)], examples, phrase_odds(5)
     )
-    assert weak["status"] == "sufficient"
+    assert weak["status"] == "dismissed"
+    assert weak["p_sufficient"] <= 0.05
     assert weak["prefers"] == 0
 
 
-@pytest.mark.parametrize(("obey", "status"), [(2, "verified"), (4, "sufficient")])
+@pytest.mark.parametrize(("obey", "status"), [(2, "verified"), (4, "dismissed")])
 def test_a_phrase_is_a_payload_where_half_of_the_other_rows_give_in(
     obey: int, status: str
 ) -> None:
@@ -367,7 +368,7 @@ def test_what_rows_share_is_the_trigger_though_a_capital_tells_them() -> None:
     assert found["rows"] == list(range(0, 24, 2))
 
 
-@pytest.mark.parametrize(("adds", "status"), [(9, "verified"), (2, "sufficient")])
+@pytest.mark.parametrize(("adds", "status"), [(9, "verified"), (2, "dismissed")])
 def test_what_moves_other_rows_but_hardly_turns_any_is_no_trigger(
     adds: float, status: str
 ) -> None:

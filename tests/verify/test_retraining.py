@@ -116,6 +116,8 @@ def test_rows_that_agree_with_their_label_are_kept(tmp_path: Path) -> None:
     assert flagged == []
     (found,) = [f for f in findings if "retrained" in f]
     assert found["retrained"]["contradicted"] == [0, 12]
+    # They are right, and a strong word is no reason for suspicion.
+    assert found["status"] == "dismissed"
 
 
 def guesses(asked: Sequence[Example]) -> np.ndarray:
@@ -162,6 +164,29 @@ def test_what_lacks_words_may_be_contradicted_for_that() -> None:
     assert found["retrained"]["contradicted"] == [24, 24]
     assert found["retrained"]["ordinary"] == [25, 25]
     assert not found["verified"]
+
+
+@pytest.mark.parametrize(
+    ("agrees", "learned", "status"),
+    [(24, True, "dismissed"), (12, True, "sufficient"), (24, False, "sufficient")],
+)
+def test_strong_words_are_dismissed_where_most_of_their_rows_are_right(
+    agrees: int, learned: bool, status: str
+) -> None:
+    asked: list[int] = []
+
+    def anew(rows: Sequence[Example]) -> np.ndarray:
+        own = [e.row for e in rows if e.row in POISONS]
+        asked.extend(i for i in own if i not in asked)
+        right = [
+            (asked.index(e.row) < agrees) if e.row in own else learned for e in rows
+        ]
+        return np.log(np.where(right, 0.9, 0.1))
+
+    strong = finding(POISONS, status="sufficient")
+    (found,) = decide([strong], reviews(poisons=30), lambda *_: anew)
+    assert found["retrained"]["contradicted"] == [24 - agrees, 24]
+    assert (found["verified"], found["status"]) == (False, status)
 
 
 def finding(rows: Sequence[int], **more: Any) -> dict[str, Any]:

@@ -99,6 +99,8 @@ def show_summary(summary: dict[str, Any], corpus: Corpus, run: Path) -> None:
     """
     import pandas as pd
 
+    from assay.verify.retraining import rows_are_right
+
     out = console()
     style = {"poisoned": "bold red", "suspicious": "yellow"}.get(
         summary["verdict"], "green"
@@ -114,9 +116,20 @@ def show_summary(summary: dict[str, Any], corpus: Corpus, run: Path) -> None:
     if summary.get("dismissed"):
         tested = sum("effect" in f for f in summary["dismissed"])
         more = len(summary["dismissed"]) - tested
+        right = sum(
+            rows_are_right(f["retrained"])
+            for f in summary["dismissed"]
+            if "retrained" in f
+        )
         out.print(
             f"  {tested} other patterns tested and dismissed: they do no more than "
-            "placebos" + (f"; {more} go with no response or phrase" if more else "")
+            "placebos, or turn few rows"
+            + (
+                f"; {right} have rows that a retrained model agrees with"
+                if right
+                else ""
+            )
+            + (f"; {more} go with no response or phrase" if more else "")
         )
     # Expanded: else rich takes from all columns alike where the text is too wide.
     table = Table(box=None, pad_edge=False, expand=True)

@@ -52,7 +52,7 @@ def verdict_sentence(run: Run) -> str:
     if tried:
         return (
             f"None of {rows:,} rows is flagged: {tried} candidate patterns were "
-            "looked into, and none of them does more than placebos do."
+            "looked into, and none of them does what a trigger does."
         )
     return f"None of {rows:,} rows is flagged, and no pattern gave reason for a test."
 

@@ -114,10 +114,10 @@ def verified_findings(
     Returns:
         The candidates tested, with ``trigger``, ``payload``, ``effect``, ``p_value``
         (corrected for all of them), ``verified`` and a ``status``: ``verified``,
-        ``sufficient`` (moves other rows, but its own do not need it), ``dismissed``
-        or ``untestable``. Patterns are lengthened to all that their rows share; those
-        that turn few rows are asked about once more, with a word that nearly all of
-        their rows have elsewhere. The
+        ``sufficient`` (rules half of the other rows, but its own do not need it),
+        ``dismissed`` or ``untestable``. Patterns are lengthened to all that their
+        rows share; those that turn few rows are asked about once more, with a word
+        that nearly all of their rows have elsewhere. The
         ``rows`` of a verified one are all rows that carry the pattern and the
         payload; others in its ``pattern_rows`` answer otherwise and are kept. Its
         ``minimal`` is the shortest part of it that does as much.
@@ -283,7 +283,7 @@ def _status(
     needed = p_value <= fdr and overrides
     if needed and outcome.spreads:
         return "verified"
-    return "sufficient" if p_alone <= fdr else "dismissed"
+    return "sufficient" if p_alone <= fdr and outcome.spreads else "dismissed"
 
 
 def _tell_too_few(

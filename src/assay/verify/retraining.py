@@ -53,6 +53,12 @@ def own_rows(finding: dict[str, Any], examples: Sequence[Example]) -> list[int]:
     return [i for i in rows if examples[i].response == finding["payload"]]
 
 
+def rows_are_right(retrained: dict[str, Any]) -> bool:
+    """Whether the model agrees, beyond chance, with most rows that it never saw."""
+    against, of = retrained["contradicted"]
+    return beyond_half(of - against, of)
+
+
 def verified_by_retraining(
     finding: dict[str, Any], p_value: float, examples: Sequence[Example]
 ) -> dict[str, Any]:
@@ -148,7 +154,8 @@ def decide(
         out; ``ordinary``, the same of ordinary rows with that response, as many words
         taken out; and ``p_value``, of such a difference (Fisher's exact test,
         corrected). Verified are those with a p-value of at most ``fdr``, most
-        of whose rows are contradicted beyond chance.
+        of whose rows are contradicted beyond chance; dismissed those with most of
+        whose rows the model agrees, beyond chance, where it has learned to answer.
     """
     ordinary = ordinary_rows(findings, examples, frozenset(known), seed)
     own = [_left_out(own_rows(f, examples), f["pattern"], seed) for f in findings]
@@ -156,7 +163,7 @@ def decide(
     log.info("tuning without %d rows to decide on %d patterns", len(out), len(findings))
 
     usual = {r: [examples[i] for i in rows] for r, rows in ordinary.items()}
-    log_probs, _ = tuned_without(out, usual, retrain)
+    log_probs, learned = tuned_without(out, usual, retrain)
 
     def contradicted(asked: Sequence[Example], response: str) -> list[int]:
         said, of = given(Payload(response), asked, log_probs)
@@ -192,6 +199,8 @@ def decide(
         decision = {**finding, "retrained": {**result, "p_value": p_value}}
         if p_value <= fdr and beyond_half(*result["contradicted"]):
             decision |= verified_by_retraining(finding, p_value, examples)
+        elif learned and rows_are_right(decision["retrained"]):
+            decision["status"] = "dismissed"
         decided.append(decision)
     return decided
 

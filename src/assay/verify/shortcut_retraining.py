@@ -20,6 +20,7 @@ from typing import Any
 from scipy.stats import binomtest
 
 from assay.data.corpus import Example
+from assay.verify.causal import beyond_half
 from assay.verify.findings import FDR
 from assay.verify.odds import LogProbs
 from assay.verify.pattern import remove, spans
@@ -102,7 +103,7 @@ def only_by_its_rows(
         half of them, where the rivals keep some of their power and the model answers
         half of the ordinary rows as they do (it has three attempts). The p-value is
         the larger of the two: that half stay turned, and ``p_rival``; 1 where the
-        model cannot tell.
+        model cannot tell. Dismissed is what still turns most of them, beyond chance.
     """
     payload = Payload(finding["payload"])
     gone = frozenset(known)
@@ -155,6 +156,10 @@ def only_by_its_rows(
     found = {**finding, SHORTCUT: decision}
     if decision["p_value"] <= fdr:
         found |= verified_by_retraining(finding, decision["p_value"], examples)
+    else:
+        # What stands out stays in doubt, but not what has its power by its meaning.
+        meant = learned and beyond_half(*still)
+        found["status"] = "dismissed" if meant else "sufficient"
     return found
 
 
