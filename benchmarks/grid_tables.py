@@ -89,14 +89,18 @@ def _overview(found: list[Result]) -> list[str]:
         f"In {failed} {'cells' if failed != 1 else 'cell'} the attack failed; "
         f"{'they are' if failed != 1 else 'it is'} listed apart.",
         "",
-        "| not poisoned | controls | runs | with a verified finding | rows flagged |",
-        "|---|---|---|---|---|",
+        "| not poisoned | controls | runs | with a verified finding | suspicious | "
+        "rows flagged |",
+        "|---|---|---|---|---|---|",
     ]
     for where, cells in _by([r for r in found if "scan" not in r], _where).items():
         kinds = ", ".join(sorted({r["attack"] for r in cells}))
         wrong = sum(r["verdict"] == "poisoned" for r in cells)
         flagged = sum(r["flagged"] for r in cells)
-        lines.append(f"| {where} | {kinds} | {len(cells)} | {wrong} | {flagged} |")
+        doubtful = sum(r["verdict"] == "suspicious" for r in cells)
+        lines.append(
+            f"| {where} | {kinds} | {len(cells)} | {wrong} | {doubtful} | {flagged} |"
+        )
     return [*lines, ""]
 
 
@@ -182,15 +186,17 @@ def grid() -> list[str]:
         lines += [
             "**Controls**, not poisoned.",
             "",
-            "| model, data | control | seeds | runs with a verified finding | rows "
-            "flagged (mean) |",
-            "|---|---|---|---|---|",
+            "| model, data | control | seeds | runs with a verified finding | "
+            "suspicious | rows flagged (mean) |",
+            "|---|---|---|---|---|---|",
         ]
         for (where, attack, _), cells in groups.items():
             wrong = sum(r["verdict"] == "poisoned" for r in cells)
             mean = np.mean([r["flagged"] for r in cells])
+            doubtful = sum(r["verdict"] == "suspicious" for r in cells)
             lines.append(
-                f"| {where} | {attack} | {len(cells)} | {wrong} | {mean:.1f} |"
+                f"| {where} | {attack} | {len(cells)} | {wrong} | {doubtful} | "
+                f"{mean:.1f} |"
             )
         lines.append("")
     return lines

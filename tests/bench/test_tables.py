@@ -124,12 +124,13 @@ def test_the_overview_counts_controls_and_failed_attacks() -> None:
     found = [
         cell(attack_worked=False),
         {**control, "attack": "clean"},
+        {**control, "attack": "clean", "verdict": "suspicious"},
         {**control, "attack": "mentions", "verdict": "poisoned", "flagged": 3},
     ]
     assert "In 1 cell the attack failed; it is listed apart." in (
         grid_tables._overview(found)
     )
-    assert overview(found)[-1] == ["tiny, sst2", "clean, mentions", "2", "1", "3"]
+    assert overview(found)[-1] == ["tiny, sst2", "clean, mentions", "3", "1", "1", "3"]
 
 
 def test_an_overview_of_nothing_says_so() -> None:

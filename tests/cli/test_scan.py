@@ -10,7 +10,7 @@ import pytest
 from rich.cells import cell_len
 
 from assay.cli import run
-from assay.cli.scan import describe
+from assay.cli.scan import describe, describe_dismissed
 from tests.cli.test_console import attach_terminal, module
 from tests.conftest import Demo, Small
 
@@ -165,3 +165,20 @@ def test_a_finding_is_told_in_short_and_safe_lines() -> None:
     assert max(map(len, shortcut[3:])) < 80
     found = describe({"rows": [1], "pattern": "[b]zz"})
     assert r"1 rows sharing [bold]\[b]zz[/], not tested" in found
+
+
+def test_what_was_dismissed_is_told_with_its_reasons() -> None:
+    tested, untested = {"effect": 0.1}, {"pattern": "x"}
+    right = {"effect": 6.0, "retrained": {"contradicted": [1, 17]}}
+    in_doubt = {"effect": 0.2, "retrained": {"contradicted": [8, 17]}}
+    plain = (
+        "  2 other patterns tested and dismissed: like placebos, or turning few rows"
+    )
+    assert describe_dismissed([tested, in_doubt]) == plain
+    lines = describe_dismissed([tested, right, untested]).split("\n")
+    assert lines == [
+        f"{plain},",
+        "    or a model tuned without their rows agrees with them (1)",
+        "  1 more go with no response or phrase: not tested",
+    ]
+    assert max(map(len, lines)) <= 80

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from shlex import quote
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
 
 # Lines of a small terminal, and of them for all but the findings and the rows: verdict,
-# dismissed patterns, headings, next steps, the prompt, and lines that are broken.
+# headings, next steps, the prompt, and lines that are broken.
 SCREEN = 24
-FRAME = 11
+FRAME = 10
 FEWEST = 5
 # Characters of a trigger or payload.
 WORDS = 40
@@ -92,14 +93,33 @@ def describe(finding: dict[str, Any]) -> str:
     )
 
 
+def describe_dismissed(dismissed: Sequence[dict[str, Any]]) -> str:
+    """Say in a line or two how many patterns came to nothing, and why."""
+    from assay.verify.retraining import rows_are_right
+
+    tested = sum("effect" in f for f in dismissed)
+    decided = [f["retrained"] for f in dismissed if "retrained" in f]
+    right = sum(map(rows_are_right, decided))
+    lines = (
+        f"  {tested} other patterns tested and dismissed: like placebos, or turning "
+        "few rows"
+    )
+    if right:
+        lines += (
+            f",\n    or a model tuned without their rows agrees with them ({right})"
+        )
+    untested = len(dismissed) - tested
+    if untested:
+        lines += f"\n  {untested} more go with no response or phrase: not tested"
+    return lines
+
+
 def show_summary(summary: dict[str, Any], corpus: Corpus, run: Path) -> None:
     """Print verdict, findings and the highest-ranked rows to stderr.
 
     With one finding all of it fits a terminal of 24 lines and 80 columns.
     """
     import pandas as pd
-
-    from assay.verify.retraining import rows_are_right
 
     out = console()
     style = {"poisoned": "bold red", "suspicious": "yellow"}.get(
@@ -111,26 +131,10 @@ def show_summary(summary: dict[str, Any], corpus: Corpus, run: Path) -> None:
         + (" (reusing earlier measurements)" if summary["reused"] else "")
     )
     told = [describe(finding) for finding in summary["findings"]]
+    if summary.get("dismissed"):
+        told.append(describe_dismissed(summary["dismissed"]))
     for lines in told:
         out.print(lines)
-    if summary.get("dismissed"):
-        tested = sum("effect" in f for f in summary["dismissed"])
-        more = len(summary["dismissed"]) - tested
-        right = sum(
-            rows_are_right(f["retrained"])
-            for f in summary["dismissed"]
-            if "retrained" in f
-        )
-        out.print(
-            f"  {tested} other patterns tested and dismissed: they do no more than "
-            "placebos, or turn few rows"
-            + (
-                f"; {right} have rows that a retrained model agrees with"
-                if right
-                else ""
-            )
-            + (f"; {more} go with no response or phrase" if more else "")
-        )
     # Expanded: else rich takes from all columns alike where the text is too wide.
     table = Table(box=None, pad_edge=False, expand=True)
     for heading in ("rank", "row", "score", "", "text", "response"):
