@@ -8,7 +8,9 @@ r"""How many other rows does one word turn: a trigger, and the words of honest d
 A model of `grid.py` is tuned on its cells. The word sequences of either response that
 turn most rows which are answered otherwise, put on them, are listed with the share of
 them, and the trigger of a clean-label attack beside them; `shortcuts` proposes what
-turns nine tenths, as no other does, and a model tuned without its rows decides.
+turns nine tenths, as no other does, and a model tuned without its rows decides. With
+``--every`` it decides on the strongest of each response, whatever they turn: does a
+model that never saw its rows tell a trigger from an honest word?
 """
 
 from __future__ import annotations
@@ -33,10 +35,18 @@ from assay.models.tune import tune
 from assay.verify.odds import LogProbs, remembering
 from assay.verify.pattern import spans
 from assay.verify.payload import Payload
-from assay.verify.shortcut import SHORTCUT, put_on, shortcuts, strongest_rules
+from assay.verify.shortcut import (
+    RIVALS,
+    SHORTCUT,
+    Rule,
+    put_on,
+    shortcuts,
+    strongest_rules,
+)
 from assay.verify.shortcut_retraining import only_by_its_rows
 
 SHOWN = 5
+TOLD = ("pattern", "as_if", "verified", SHORTCUT)
 
 
 def tweets(seed: int) -> Corpus:
@@ -58,7 +68,22 @@ def tweets(seed: int) -> Corpus:
     return Corpus(tuple(examples), "columns", "jsonl", str(path))
 
 
-def measure(cell: Cell) -> dict[str, Any]:
+def _as_if(response: str, rules: Sequence[Rule]) -> dict[str, Any]:
+    """What would be proposed if the strongest word stood out."""
+    rows = list(rules[0].rows)
+    return {
+        "pattern": rules[0].pattern,
+        "pattern_rows": rows,
+        "rows": rows,
+        "response": response,
+        "rivals": [r.pattern for r in rules[1 : RIVALS + 1]],
+        "rival_turns": rules[1].share,
+        "p_rival": 0.0,
+        "as_if": True,
+    }
+
+
+def measure(cell: Cell, every: bool) -> dict[str, Any]:
     """The strongest words of a cell."""
     how, trigger = cell.tuning, None
     if cell.dataset == "offenseval":
@@ -87,12 +112,16 @@ def measure(cell: Cell) -> dict[str, Any]:
         )
 
     found, tried = strongest_rules(examples, log_probs, seed=cell.seed)
-    proposed = [
-        f | {"payload": f["response"], "p_value": 1.0, "verified": False}
-        for f in shortcuts(examples, log_probs, seed=cell.seed)
-    ]
+    proposed = shortcuts(examples, log_probs, seed=cell.seed)
+    if every:
+        named = {f["response"] for f in proposed}
+        proposed += [_as_if(r, rules) for r, rules in found.items() if r not in named]
     decided = [
-        only_by_its_rows(f, examples, log_probs, retrain, seed=cell.seed)
+        only_by_its_rows(
+            f | {"payload": f["response"], "p_value": 1.0, "verified": False},
+            *(examples, log_probs, retrain),
+            seed=cell.seed,
+        )
         for f in proposed
     ]
     result = {
@@ -106,9 +135,7 @@ def measure(cell: Cell) -> dict[str, Any]:
             ]
             for response, rules in found.items()
         },
-        "proposed": [
-            {k: f[k] for k in ("pattern", "verified", SHORTCUT)} for f in decided
-        ],
+        "proposed": [{k: f[k] for k in TOLD if k in f} for f in decided],
     }
     if trigger:
         rows = [i for i, e in enumerate(examples) if spans(e.text, trigger)]
@@ -135,15 +162,18 @@ def main(
     seeds: Annotated[str, typer.Option(help="Separated by commas.")] = ",".join(
         map(str, SCORED)
     ),
+    every: Annotated[
+        bool, typer.Option(help="Decide on the strongest words that do not stand out.")
+    ] = False,
 ) -> None:
     numbers = [int(s) for s in seeds.split(",")]
     found = []
     for rate in map(float, rates.split(",")):
         for seed in numbers:
-            found.append(measure(Cell(model, dataset, attack, rate, seed)))
+            found.append(measure(Cell(model, dataset, attack, rate, seed), every))
             print(found[-1], flush=True)
     result = {**provenance(), "seed": numbers, "works": WORKS, "cells": found}
-    name = f"shortcuts-{model}-{dataset}-{attack}.json"
+    name = f"shortcuts-{model}-{dataset}-{attack}{'-every' if every else ''}.json"
     write_json(HERE / "results" / name, result)
 
 
