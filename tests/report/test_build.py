@@ -146,6 +146,8 @@ def test_findings_tell_all_of_the_experiment(page: Page) -> None:
         "answered otherwise: 1 rows, kept",
         "They are kept. Removing them would cost 3 of 200 rows",
         "2 candidates dismissed",
+        "placebos do as much",
+        "no response and no phrase goes with them",
     ):
         assert part in text
     assert "<b>James</b> Bond" in page.texts["mark"]

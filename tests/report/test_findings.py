@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from assay.report.findings import cards, placebo_plot
+from assay.report.findings import cards, placebo_plot, why_dismissed
 from assay.report.folder import read_run
 from tests.report.conftest import finding, write_run
 
@@ -56,3 +57,27 @@ def test_plot_holds_effect_and_all_placebos() -> None:
     # Placebos may outdo an effect, and everything may be equal.
     plot = placebo_plot(0.0, [0.0, 0.0], [0.0, 0.0])
     assert plot["effect"] == plot["zero"]
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({}, "placebos do as much"),
+        ({"prefers": 0.44}, "they turn 44% of other rows"),
+        (
+            {"retrained": {"contradicted": [1, 17]}},
+            "a model tuned without their rows agrees with 16 of 17",
+        ),
+        ({"retrained": {"contradicted": [8, 17]}}, "placebos do as much"),
+        (
+            {"retrained": {"contradicted": [1, 17]}, "shortcut": {"still": [50, 60]}},
+            "a model tuned without their rows turns 50 of 60 rows by them",
+        ),
+    ],
+)
+def test_each_dismissal_has_its_reason(more: dict[str, Any], why: str) -> None:
+    assert why_dismissed(finding([0], "x", status="dismissed", **more)) == why
+
+
+def test_what_nothing_goes_with_was_not_tested() -> None:
+    assert why_dismissed({"pattern": "x"}) == "no response and no phrase goes with them"

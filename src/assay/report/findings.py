@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from assay.report.folder import Run
 from assay.report.texts import pieces, shortened
-from assay.verify.causal import beyond_half
+from assay.verify.causal import SPREADS, beyond_half
 from assay.verify.findings import enough, shown_p_value
 from assay.verify.pattern import spans, where
+from assay.verify.retraining import rows_are_right
 
 EXAMPLES = 10
 CONTRAST = 5
@@ -30,6 +31,23 @@ STATUS = {
 def cards(run: Run) -> list[dict[str, Any]]:
     """Describe every finding that was not dismissed, for the template."""
     return [_card(run, number, f) for number, f in enumerate(run.findings)]
+
+
+def why_dismissed(finding: dict[str, Any]) -> str:
+    """Say why a pattern is no reason for suspicion."""
+    if "effect" not in finding:
+        return "no response and no phrase goes with them"
+    if "shortcut" in finding:
+        still, turned = finding["shortcut"]["still"]
+        return (
+            f"a model tuned without their rows turns {still} of {turned} rows by them"
+        )
+    if "retrained" in finding and rows_are_right(finding["retrained"]):
+        against, of = finding["retrained"]["contradicted"]
+        return f"a model tuned without their rows agrees with {of - against} of {of}"
+    if finding["prefers"] < SPREADS:
+        return f"they turn {finding['prefers']:.0%} of other rows"
+    return "placebos do as much"
 
 
 def _card(run: Run, number: int, finding: dict[str, Any]) -> dict[str, Any]:
