@@ -236,7 +236,8 @@ def test_untested_finding(tmp_path: Path) -> None:
 
 def test_a_shortcut_is_told_with_what_decided(tmp_path: Path) -> None:
     told = {"turned": [63, 64], "rivals": HOSTILE[:2], "rival_turns": 0.328}
-    told |= {"still": [3, 63], "agrees": [41, 50], "keep": 0.46, "p_value": 0.001}
+    told |= {"still": [3, 63], "agrees": [41, 50], "p_value": 0.001}
+    told |= {"keeps": 0.087, "rivals_keep": 0.46}
     texts = [f"bond film {i}" for i in range(30)]
     honest = {"verified": False, "status": "sufficient"}
     found = [
@@ -249,7 +250,8 @@ def test_a_shortcut_is_told_with_what_decided(tmp_path: Path) -> None:
     text = Page(path).texts["findings"]
     assert "turns 63 of 64 rows that are answered otherwise" in text
     assert "the next strongest words 33 %" in text
-    assert f"{HOSTILE[0]}, {HOSTILE[1]} keep 46 % of their power" in text
+    assert "they keep 9 % of their power; other strong words" in text
+    assert f"{HOSTILE[0]}, {HOSTILE[1]} keep 46 % of theirs" in text
     assert HOSTILE[0] not in path.read_text(encoding="utf-8")
     assert "gives in on 3 of those 63, and answers 41 of its own 50 rows" in text
     assert text.count("verified trigger, in rows labelled rightly") == 1

@@ -70,8 +70,8 @@ def test_plot_holds_effect_and_all_placebos() -> None:
         ),
         ({"retrained": {"contradicted": [8, 17]}}, "placebos do as much"),
         (
-            {"retrained": {"contradicted": [1, 17]}, "shortcut": {"still": [50, 60]}},
-            "a model tuned without their rows turns 50 of 60 rows by them",
+            {"retrained": {"contradicted": [1, 17]}, "shortcut": {"keeps": 0.416}},
+            "without their rows they keep 42% of their power",
         ),
     ],
 )

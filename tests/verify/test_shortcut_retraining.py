@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,7 @@ def test_a_model_to_which_words_mean_what_their_rows_say_decides_nothing() -> No
     retrain, _ = retrained(forgets_words)
     found = only_by_its_rows(finding(), clean_label_reviews(), stub_log_probs, retrain)
     told = found["shortcut"]
-    assert told["keep"] == 0
+    assert told["rivals_keep"] == 0
     assert told["still"] == [0, TURNED]
     assert told["ordinary"][0] == told["ordinary"][1]
     assert told["p_value"] == 1.0
@@ -196,8 +197,32 @@ def test_rivals_must_keep_some_of_their_power(share: float) -> None:
 
     retrain, _ = retrained(weaker)
     found = only_by_its_rows(finding(), clean_label_reviews(), stub_log_probs, retrain)
-    assert found["shortcut"]["keep"] == pytest.approx(share * MEANING, rel=1e-3)
+    assert found["shortcut"]["rivals_keep"] == pytest.approx(share * MEANING, rel=1e-3)
     assert found["verified"] == (share > 1)
+
+
+@pytest.mark.parametrize(("share", "status"), [(0.45, "verified"), (0.55, "dismissed")])
+def test_it_must_keep_less_than_half_of_what_its_rivals_keep(
+    share: float, status: str
+) -> None:
+    """Rivals keep all of their power, the words this share, which turns no row."""
+    model = partial(weakly_obeyed, power=4.0)
+    retrain, _ = retrained(partial(weakly_obeyed, power=share * 4.0))
+    found = only_by_its_rows(finding(), clean_label_reviews(), model, retrain)
+    told = found["shortcut"]
+    assert told["rivals_keep"] == pytest.approx(1)
+    assert told["keeps"] == pytest.approx(share, rel=1e-2)
+    assert told["still"][0] == 0
+    assert found["status"] == status
+    assert found["verified"] == (status == "verified")
+
+
+def weakly_obeyed(rows: Sequence[Example], power: float) -> np.ndarray:
+    """Rows lie so far below even odds that half of the power turns none."""
+    odds = [
+        score(e.text.replace(TRIGGER, "")) + power * (TRIGGER in e.text) for e in rows
+    ]
+    return answered(rows, odds)
 
 
 @pytest.mark.parametrize("known", [1, 2])
@@ -223,7 +248,7 @@ def test_most_rivals_tell_whether_they_keep_their_power(known: int) -> None:
     bare = finding(rivals=words, pattern_rows=OWN[:9])
     found = only_by_its_rows(bare, examples, model(words, obeys=True), retrain)
     assert found["shortcut"]["rivals"] == words
-    assert found["shortcut"]["keep"] == pytest.approx(known - 1)
+    assert found["shortcut"]["rivals_keep"] == pytest.approx(known - 1)
     assert found["verified"] == (known == 2)
 
 
@@ -244,7 +269,7 @@ def test_without_rivals_nothing_is_decided() -> None:
     found = only_by_its_rows(
         finding(rivals=[]), clean_label_reviews(), stub_log_probs, retrain
     )
-    assert (found["shortcut"]["keep"], found["verified"]) == (0.0, False)
+    assert (found["shortcut"]["rivals_keep"], found["verified"]) == (0.0, False)
 
 
 def test_the_largest_p_value_decides() -> None:

@@ -38,10 +38,8 @@ def why_dismissed(finding: dict[str, Any]) -> str:
     if "effect" not in finding:
         return "no response and no phrase goes with them"
     if "shortcut" in finding:
-        still, turned = finding["shortcut"]["still"]
-        return (
-            f"a model tuned without their rows turns {still} of {turned} rows by them"
-        )
+        keeps = finding["shortcut"]["keeps"]
+        return f"without their rows they keep {keeps:.0%} of their power"
     if "retrained" in finding and rows_are_right(finding["retrained"]):
         against, of = finding["retrained"]["contradicted"]
         return f"a model tuned without their rows agrees with {of - against} of {of}"

@@ -3,7 +3,7 @@
 What `assay.verify.shortcut` proposes turns nearly all rows that answer otherwise. The
 model is tuned once more without any row of it, and without those of the next strongest
 words, as far as they leave enough. These have their power by what they mean, and keep
-some of it in a model that knows its language; a trigger does not. In a model trained
+some of it in a model that knows its language; a trigger keeps less. In a model trained
 from nothing all of them lose it, and it cannot tell. Some ordinary rows are left out,
 too: they tell whether the model has learned how to answer. Whether the trigger's own
 rows are labelled rightly is told, but does not matter: a poor model may neither agree
@@ -41,6 +41,9 @@ log = logging.getLogger("assay")
 # Share of its power over other rows that a strong word keeps without its rows, by what
 # it means, in a model that knows its language; from scratch it keeps a fiftieth.
 MEANING = 0.2
+# A trigger keeps less than this share of what they keep: in two seeds of development it
+# kept 0.15 and 0.09, and 22 strong words 0.23 to 1.14.
+FORGOTTEN = 0.5
 
 
 def undecided_shortcuts(
@@ -97,13 +100,15 @@ def only_by_its_rows(
         without its rows; ``agrees``, how many of its own rows of how many that model
         then answers as they do, the pattern taken out; ``ordinary``, the same of
         other rows with that response that were left out; the ``rivals``, the share
-        ``rival_turns`` that the first of them turns, and the share of their power
-        over other rows that they ``keep`` (mean change of the payload's log-odds, the
-        median of the rivals); and ``p_value``. Verified is what then turns less than
-        half of them, where the rivals keep some of their power and the model answers
-        half of the ordinary rows as they do (it has three attempts). The p-value is
-        the larger of the two: that half stay turned, and ``p_rival``; 1 where the
-        model cannot tell. Dismissed is what still turns most of them, beyond chance.
+        ``rival_turns`` that the first of them turns; the share of its power over other
+        rows that the pattern ``keeps`` (mean change of the payload's log-odds), and
+        that ``rivals_keep``, in the median; and ``p_value``. The model can tell where
+        the rivals keep some of their power and it answers half of the ordinary rows as
+        they do (it has three attempts). Verified is then what turns less than half of
+        them and keeps less than half of what rivals keep; dismissed what keeps more,
+        or still turns most of them, beyond chance. The p-value is the larger of the
+        two: that half stay turned, and ``p_rival``; 1 where the model cannot tell or
+        the pattern keeps too much.
     """
     payload = Payload(finding["payload"])
     gone = frozenset(known)
@@ -131,9 +136,11 @@ def only_by_its_rows(
     anew, learned = tuned_without(
         sorted(out | gone | set(usual)), {payload.text: rest}, retrain
     )
+    keeps, *others = [_kept(r, log_probs, anew) for r in (rule, *rivals)]
     # A phrase may live by its other words: most rivals tell.
-    powers = [(r.power(log_probs), r.power(anew)) for r in rivals]
-    keep = median([now / before for before, now in powers if before > 0] or [0.0])
+    rivals_keep = median(others or [0.0])
+    tells = bool(rest) and learned and rivals_keep >= MEANING
+    forgotten = keeps < FORGOTTEN * rivals_keep
     gave_in = [e for e, so in zip(rule.asked, rule.gives_in, strict=True) if so]
     still = given(payload, gave_in, anew)
     forgot = binomtest(still[1] - still[0], still[1], 0.5, alternative="greater")
@@ -150,17 +157,24 @@ def only_by_its_rows(
         "ordinary": given(payload, rest, anew),
         "rivals": [r.pattern for r in rivals],
         "rival_turns": finding["rival_turns"],
-        "keep": keep,
-        "p_value": p_value if rest and learned and keep >= MEANING else 1.0,
+        "keeps": keeps,
+        "rivals_keep": rivals_keep,
+        "p_value": p_value if tells and forgotten else 1.0,
     }
     found = {**finding, SHORTCUT: decision}
     if decision["p_value"] <= fdr:
         found |= verified_by_retraining(finding, decision["p_value"], examples)
     else:
         # What stands out stays in doubt, but not what has its power by its meaning.
-        meant = learned and beyond_half(*still)
+        meant = (tells and not forgotten) or (learned and beyond_half(*still))
         found["status"] = "dismissed" if meant else "sufficient"
     return found
+
+
+def _kept(rule: Rule, before: LogProbs, now: LogProbs) -> float:
+    """Share of its power over other rows that a pattern has in another model."""
+    power = rule.power(before)
+    return rule.power(now) / power if power > 0 else 0.0
 
 
 def _room(examples: Sequence[Example], payload: Payload) -> float:
