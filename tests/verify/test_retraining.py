@@ -189,6 +189,24 @@ def test_strong_words_are_dismissed_where_most_of_their_rows_are_right(
     assert (found["verified"], found["status"]) == (False, status)
 
 
+@pytest.mark.parametrize(
+    ("against", "p_value", "verified"),
+    [(4, 0.04, True), (4, 0.06, False), (3, 0.04, False), (5, 1.0, True)],
+)
+def test_of_five_rows_one_may_agree_where_placebos_say_so_too(
+    against: int, p_value: float, verified: bool
+) -> None:
+    def anew(rows: Sequence[Example]) -> np.ndarray:
+        agrees = [e.row not in POISONS[:against] for e in rows]
+        return np.log(np.where(agrees, 0.9, 0.1))
+
+    bare = finding(POISONS[:5], p_value=p_value, status="sufficient")
+    (found,) = decide([bare], reviews(poisons=5), lambda *_: anew)
+    assert found["retrained"]["contradicted"] == [against, 5]
+    assert found["retrained"]["p_value"] < 0.05
+    assert found["verified"] == verified
+
+
 def finding(rows: Sequence[int], **more: Any) -> dict[str, Any]:
     return {
         "pattern": TRIGGER.lower(),

@@ -59,6 +59,11 @@ def rows_are_right(retrained: dict[str, Any]) -> bool:
     return beyond_half(of - against, of)
 
 
+def _rules(contradicted: Sequence[int]) -> bool:
+    against, of = contradicted
+    return against >= RULES * of
+
+
 def verified_by_retraining(
     finding: dict[str, Any], p_value: float, examples: Sequence[Example]
 ) -> dict[str, Any]:
@@ -154,7 +159,8 @@ def decide(
         out; ``ordinary``, the same of ordinary rows with that response, as many words
         taken out; and ``p_value``, of such a difference (Fisher's exact test,
         corrected). Verified are those with a p-value of at most ``fdr``, most
-        of whose rows are contradicted beyond chance; dismissed those with most of
+        of whose rows are contradicted beyond chance, or three of four where their
+        p-value among placebos is as small; dismissed those with most of
         whose rows the model agrees, beyond chance, where it has learned to answer.
     """
     ordinary = ordinary_rows(findings, examples, frozenset(known), seed)
@@ -197,7 +203,9 @@ def decide(
     corrected = holm([r["p_value"] for r in results])
     for finding, result, p_value in zip(findings, results, corrected, strict=True):
         decision = {**finding, "retrained": {**result, "p_value": p_value}}
-        if p_value <= fdr and beyond_half(*result["contradicted"]):
+        # The placebos say so, too: of five rows one may be known by heart.
+        both = finding.get("p_value", 1.0) <= fdr and _rules(result["contradicted"])
+        if p_value <= fdr and (both or beyond_half(*result["contradicted"])):
             decision |= verified_by_retraining(finding, p_value, examples)
         elif learned and rows_are_right(decision["retrained"]):
             decision["status"] = "dismissed"
