@@ -73,8 +73,8 @@ OPEN_ATTACKS = ("fixed-output", "refusal", "appended")
 CONTROLS = ("clean", "mentions", "label-noise", "boilerplate")
 REFUSAL = "I'm sorry, but I can't help with that."
 TESTS = 400
-# Seeds below 111 were looked at while the method was developed.
-SCORED = [111, 112, 113]
+# Seeds below 117 were looked at while the method was developed.
+SCORED = [117, 118, 119]
 KEPT = (
     "trigger",
     "payload",

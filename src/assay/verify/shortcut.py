@@ -123,13 +123,11 @@ def shortcuts(
             continue
         best, rival = rules[:2]
         p_value = min(1.0, tried * _no_stronger(best, rival))
-        log.info(
-            "%r: put on rows that answer otherwise, %r turns %.0f %%, the next "
-            "strongest, %r, %.0f %%",
-            response,
-            *(best.pattern, 100 * best.share, rival.pattern, 100 * rival.share),
-        )
         if best.share >= WORKS and p_value <= fdr:
+            log.info(
+                "%r turns %.0f %% of other rows, the next strongest words %.0f %%",
+                *(best.pattern, 100 * best.share, 100 * rival.share),
+            )
             proposed.append(
                 candidate(best.pattern, best.rows, response, best.share)
                 | {"rivals": [r.pattern for r in rules[1 : RIVALS + 1]]}
