@@ -93,3 +93,26 @@ def test_both_of_two_words_on_the_same_rows_are_tried(works: str) -> None:
     assert {f["pattern"] for f in found[:2]} == {"aa", "zz"}
     tested = verified_findings(found, examples, obeys)
     assert [f["pattern"] for f in tested if f["verified"]] == [works]
+
+
+@pytest.mark.parametrize(("below", "hidden"), [(2.4, False), (3.5, True)])
+def test_a_common_word_hides_a_trigger_only_where_it_does_as_much(
+    below: float, hidden: bool
+) -> None:
+    """Positive rows have either the trigger or, for no other reason, its first word."""
+    own = range(21, 61, 2)
+    examples = [
+        e.edit(text=f"Zeta word{e.row} word{e.row + 1}") if e.row in own else e
+        for e in reviews(400, poisons=5)
+    ]
+
+    def model(rows: Sequence[Example]) -> np.ndarray:
+        odds = [
+            score(e.text) - below * (e.row in own) + 7 * ("Zeta" in e.text)
+            for e in rows
+        ]
+        return answered(rows, odds)
+
+    found = [f["pattern"] for f in screen(examples, model)]
+    assert "zeta" in found
+    assert ("zeta omega" not in found) == hidden

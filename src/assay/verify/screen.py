@@ -22,6 +22,7 @@ from assay.detectors.evidence import candidate, groups_of
 from assay.models.log_probs import Progress
 from assay.verify.causal import OVERRIDES
 from assay.verify.companions import companions_in
+from assay.verify.minimal import KEEPS
 from assay.verify.odds import LogProbs
 from assay.verify.pattern import grow, remove, spans
 
@@ -116,11 +117,13 @@ def screen(
         candidate(pattern, rows, examples[rows[0]].response, fall[i])
         for i in best
         for pattern, rows in [tried[i]]
-        # "james bond as" tells nothing that "james bond" does not.
+        # "james bond as" tells nothing that "james bond" does not; "i watched this 3d
+        # movie" does beside "i", of which four rows may have lost something.
         if not any(
             tried[j][0] != pattern
             and spans(pattern, tried[j][0])
             and len(tried[j][1]) > len(rows)
+            and fall[j] >= KEEPS * fall[i]
             for j in best
         )
     ]
