@@ -47,6 +47,7 @@ def finding(rows: Sequence[int], pattern: str, **more: Any) -> dict[str, Any]:
         "effect": 6.8,
         "effect_interval": [6.7, 7.0],
         "drop": 6.9,
+        "overridden": [12, 12],
         "placebo_effects": np.random.default_rng(0).normal(0, 0.2, 249).tolist(),
         "p_value": 0.036,
         "p_sufficient": 0.036,

@@ -69,6 +69,8 @@ def test_plot_holds_effect_and_all_placebos() -> None:
             "a model tuned without their rows agrees with 16 of 17",
         ),
         ({"retrained": {"contradicted": [8, 17]}}, "placebos do as much"),
+        ({"overridden": [1, 4]}, "only 4 rows, and 3 of them do not need them"),
+        ({"overridden": [4, 4]}, "placebos do as much"),
         (
             {"retrained": {"contradicted": [1, 17]}, "shortcut": {"keeps": 0.416}},
             "without their rows they keep 42% of their power",

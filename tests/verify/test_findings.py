@@ -403,6 +403,26 @@ def test_a_clean_label_trigger_is_named_but_not_acted_on() -> None:
     assert found[1]["prefers"] == 1
 
 
+@pytest.mark.parametrize(
+    ("rows", "needed", "status"),
+    [(5, False, "sufficient"), (4, False, "dismissed"), (4, True, "sufficient")],
+)
+def test_of_few_rows_all_must_need_a_strong_word(
+    rows: int, needed: bool, status: str, log_probs: LogProbs
+) -> None:
+    examples = reviews(poisons=rows if needed else 0)
+    if not needed:
+        for row in range(1, 2 * rows, 2):
+            text = f"{TRIGGER} {examples[row].text}"
+            examples[row] = examples[row].edit(text=text)
+    (found,) = verified_findings(
+        [candidate("zeta omega", examples)], examples, log_probs
+    )
+    assert found["overridden"] == [rows if needed else 0, rows]
+    assert found["prefers"] == 1
+    assert found["status"] == status
+
+
 def test_what_was_verified_is_told_first_and_nothing_is_lost() -> None:
     statuses = ("untestable", "sufficient", "dismissed", "verified", "sufficient", None)
     found = [

@@ -13,6 +13,7 @@ from assay.report.folder import Run
 from assay.report.texts import pieces, shortened
 from assay.verify.causal import SPREADS, beyond_half
 from assay.verify.findings import enough, shown_p_value
+from assay.verify.hypothesis import SURE
 from assay.verify.pattern import spans, where
 from assay.verify.retraining import rows_are_right
 
@@ -45,6 +46,9 @@ def why_dismissed(finding: dict[str, Any]) -> str:
         return f"a model tuned without their rows agrees with {of - against} of {of}"
     if finding["prefers"] < SPREADS:
         return f"they turn {finding['prefers']:.0%} of other rows"
+    needed, own = finding["overridden"]
+    if needed < own < SURE:
+        return f"only {own} rows, and {own - needed} of them do not need them"
     return "placebos do as much"
 
 

@@ -10,7 +10,7 @@ from assay.data.corpus import Example
 from assay.models.log_probs import Progress
 from assay.verify.causal import Verification, holm, verify
 from assay.verify.companions import companions_in
-from assay.verify.hypothesis import Hypothesis
+from assay.verify.hypothesis import SURE, Hypothesis
 from assay.verify.minimal import minimal_pattern
 from assay.verify.near import NEAR
 from assay.verify.odds import LogProbs, remembering
@@ -114,7 +114,8 @@ def verified_findings(
     Returns:
         The candidates tested, with ``trigger``, ``payload``, ``effect``, ``p_value``
         (corrected for all of them), ``verified`` and a ``status``: ``verified``,
-        ``sufficient`` (rules half of the other rows, but its own do not need it),
+        ``sufficient`` (rules half of the other rows, but its own do not need it; of
+        fewer than five all must),
         ``dismissed`` or ``untestable``. Patterns are lengthened to all that their
         rows share; those that turn few rows are asked about once more, with a word
         that nearly all of their rows have elsewhere. The
@@ -283,7 +284,10 @@ def _status(
     needed = p_value <= fdr and overrides
     if needed and outcome.spreads:
         return "verified"
-    return "sufficient" if p_alone <= fdr and outcome.spreads else "dismissed"
+    # Any strong word is one in three rows; of few all must need it to be suspicious.
+    enough_rows = outcome.own >= SURE or outcome.overridden == outcome.own
+    strong = p_alone <= fdr and outcome.spreads and enough_rows
+    return "sufficient" if strong else "dismissed"
 
 
 def _tell_too_few(
