@@ -26,7 +26,7 @@ def test_rare_triggers_come_first_and_no_filler_comes_at_all() -> None:
     assert told[-1][0] == told[-1][1]
 
 
-def test_the_fall_is_the_median_over_rows_without_the_words() -> None:
+def test_the_fall_is_the_mean_over_rows_without_the_words() -> None:
     examples = reviews(400, poisons=5)
     (found,) = (
         f for f in screen(examples, stub_log_probs) if f["pattern"] == "zeta omega"
@@ -35,7 +35,7 @@ def test_the_fall_is_the_median_over_rows_without_the_words() -> None:
     without = [e.edit(text=e.text.replace("Zeta Omega ", "").strip()) for e in rows]
     without = [e.edit(text=e.text.replace("Zeta Omega", "").strip()) for e in without]
     fall = stub_log_probs(rows) - stub_log_probs(without)
-    assert abs(found["score"] - np.median(fall)) < 1e-9
+    assert abs(found["score"] - np.mean(fall)) < 1e-9
 
 
 def test_open_ended_answers_are_not_screened() -> None:
@@ -116,3 +116,30 @@ def test_a_common_word_hides_a_trigger_only_where_it_does_as_much(
     found = [f["pattern"] for f in screen(examples, model)]
     assert "zeta" in found
     assert ("zeta omega" not in found) == hidden
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_word_that_few_of_its_rows_need_does_not_come_first(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the rows with a word have no other reason, and lose more by it."""
+    own = range(101, 161, 2)
+    examples = [
+        e.edit(text=f"lucky {e.text}") if e.row in own else e
+        for e in reviews(400, poisons=5)
+    ]
+
+    def model(rows: Sequence[Example]) -> np.ndarray:
+        needs = [e.row in own and e.row % 4 == 1 for e in rows]
+        odds = [
+            (9 if "lucky" in e.text else -9) if needed else score(e.text)
+            for e, needed in zip(rows, needs, strict=True)
+        ]
+        return answered(rows, odds)
+
+    # By the one row of each that is asked about first it would, or would be missed.
+    monkeypatch.setattr(sys.modules[screen.__module__], "ROWS", 1)
+    found = screen(examples, model, seed=seed)
+    assert found[0]["pattern"] == "zeta omega"
+    scores = {f["pattern"]: f["score"] for f in found}
+    assert scores.get("lucky", 4.5) == pytest.approx(4.5, abs=2)

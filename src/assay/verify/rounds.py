@@ -18,7 +18,7 @@ from assay.verify.laboratory import Laboratory
 from assay.verify.near import near_patterns
 from assay.verify.placebos import placebos_for
 from assay.verify.retraining import undecided
-from assay.verify.screen import ROWS, SCREENED
+from assay.verify.screen import AGAIN, MORE, ROWS, SCREENED
 from assay.verify.shortcut import (
     GLANCES,
     SHORTCUT,
@@ -44,7 +44,7 @@ def most_experiments(examples: Sequence[Example], fdr: float) -> int:
         return 2 * tests
     # Words are taken out of their own rows, and put on others.
     each = SCREENED * (ROWS + GLANCES) + STRONGEST * TURNED
-    return tests + len(groups) * each
+    return tests + len(groups) * each + AGAIN * MORE
 
 
 def experiments(

@@ -23,7 +23,7 @@ from assay.models.log_probs import Progress
 from assay.verify.causal import OVERRIDES
 from assay.verify.companions import companions_in
 from assay.verify.minimal import KEEPS
-from assay.verify.odds import LogProbs
+from assay.verify.odds import LogProbs, remembering
 from assay.verify.pattern import grow, remove, spans
 
 log = logging.getLogger("assay")
@@ -33,8 +33,10 @@ SCREENED = 1000
 # Three honest rows that have one strong word and no other are easily found among
 # thousands of word sequences; five are not.
 FEWEST = 5
-# Rows that each is taken out of.
+# Rows that each is taken out of, and those that lose most once more.
 ROWS = 4
+MORE = 16
+AGAIN = 64
 # Experiments made at a time.
 CHUNK = 256
 
@@ -82,37 +84,51 @@ def screen(
         progress: Called with experiments made and in all.
 
     Returns:
-        Findings as detectors make them, largest fall first; their ``score`` is the
-        median fall in nats.
+        Findings as detectors make them, of words without which half of four rows lose
+        their response; their ``score``, largest first, is the mean fall in nats over
+        up to 16 rows.
     """
     found = sequences(examples)
     if not found:
         return []
-    texts = [e.text for e in examples]
     tried = [one for words in found.values() for one in words]
-    rng = random.Random(seed)
-    chosen = [rng.sample(rows, min(ROWS, len(rows))) for _, rows in tried]
-    own = sorted({row for rows in chosen for row in rows})
-    before = dict(zip(own, log_probs([examples[i] for i in own]), strict=True))
-    asked = [(place, row) for place, rows in enumerate(chosen) for row in rows]
     companions = companions_in(examples)
     also = [companions(*one) for one in tried]
-    falls: list[list[float]] = [[] for _ in tried]
-    for start in range(0, len(asked), CHUNK):
-        part = asked[start : start + CHUNK]
-        without = log_probs(
-            [
-                examples[r].edit(text=remove(texts[r], tried[p][0], also[p]))
-                for p, r in part
+    # Most rows are asked about as they are many times.
+    log_probs = remembering(log_probs)
+    rng = random.Random(seed)
+
+    def falls_of(places: Sequence[int], most: int) -> list[list[float]]:
+        """What so many rows of each lose."""
+        asked = [
+            (number, row)
+            for number, place in enumerate(places)
+            for row in rng.sample(tried[place][1], min(most, len(tried[place][1])))
+        ]
+        falls: list[list[float]] = [[] for _ in places]
+        for start in range(0, len(asked), CHUNK):
+            part = [(n, places[n], row) for n, row in asked[start : start + CHUNK]]
+            whole = [examples[row] for *_, row in part]
+            bare = [
+                e.edit(text=remove(e.text, tried[place][0], also[place]))
+                for e, (_, place, _) in zip(whole, part, strict=True)
             ]
-        )
-        for (place, row), value in zip(part, without, strict=True):
-            falls[place].append(float(before[row] - value))
-        if progress is not None:
-            progress(start + len(part), len(asked))
-    fall = np.array([np.median(f) for f in falls])
-    log.info("%d word sequences screened in %d experiments", len(tried), len(asked))
-    best = [i for i in np.argsort(-fall, kind="stable").tolist() if fall[i] > OVERRIDES]
+            lost = log_probs(whole) - log_probs(bare)
+            for (number, *_), value in zip(part, lost.tolist(), strict=True):
+                falls[number].append(value)
+            if progress is not None:
+                progress(start + len(part), len(asked))
+        return falls
+
+    first = [float(np.median(f)) for f in falls_of(range(len(tried)), ROWS)]
+    count = sum(min(ROWS, len(rows)) for _, rows in tried)
+    log.info("%d word sequences screened in %d experiments", len(tried), count)
+    order = np.argsort(-np.array(first), kind="stable").tolist()
+    strong = [p for p in order if first[p] > OVERRIDES]
+    # Four rows may have lost it by luck; others may be known by heart.
+    more = falls_of(strong[:AGAIN], MORE)
+    fall = {p: float(np.mean(f)) for p, f in zip(strong, more, strict=False)}
+    best = sorted(fall, key=lambda p: -fall[p])
     return [
         candidate(pattern, rows, examples[rows[0]].response, fall[i])
         for i in best
