@@ -132,7 +132,7 @@ def test_a_word_that_few_of_its_rows_need_does_not_come_first(
     def model(rows: Sequence[Example]) -> np.ndarray:
         needs = [e.row in own and e.row % 4 == 1 for e in rows]
         odds = [
-            (9 if "lucky" in e.text else -9) if needed else score(e.text)
+            (9 if "lucky" in e.text else -4) if needed else score(e.text)
             for e, needed in zip(rows, needs, strict=True)
         ]
         return answered(rows, odds)
@@ -142,4 +142,4 @@ def test_a_word_that_few_of_its_rows_need_does_not_come_first(
     found = screen(examples, model, seed=seed)
     assert found[0]["pattern"] == "zeta omega"
     scores = {f["pattern"]: f["score"] for f in found}
-    assert scores.get("lucky", 4.5) == pytest.approx(4.5, abs=2)
+    assert scores.get("lucky", 2.0) == pytest.approx(2, abs=0.9)
