@@ -106,9 +106,8 @@ def _overview(found: list[Result]) -> list[str]:
 
 def _overview_line(where: str, cells: list[Result], bar: Bar | None = None) -> str:
     rates = sorted({100 * r["rate"] for r in cells})
-    f1 = _mean([r["scan"]["f1"] for r in cells])
-    if bar and np.mean([r["scan"]["f1"] for r in cells]) < bar.f1:
-        f1 = f"**{f1}**"
+    mean = float(np.mean([r["scan"]["f1"] for r in cells]))
+    f1 = f"**{mean:.2f}**" if bar and mean < bar.f1 else f"{mean:.2f}"
     shown = [
         where,
         ", ".join(sorted({r["attack"] for r in cells})),

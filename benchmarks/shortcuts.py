@@ -36,9 +36,8 @@ from assay.verify.odds import LogProbs, remembering
 from assay.verify.pattern import spans
 from assay.verify.payload import Payload
 from assay.verify.shortcut import (
-    RIVALS,
     SHORTCUT,
-    Rule,
+    proposal,
     put_on,
     shortcuts,
     strongest_rules,
@@ -66,21 +65,6 @@ def tweets(seed: int) -> Corpus:
         for row, (text, label) in enumerate(chosen)
     ]
     return Corpus(tuple(examples), "columns", "jsonl", str(path))
-
-
-def _as_if(response: str, rules: Sequence[Rule]) -> dict[str, Any]:
-    """What would be proposed if the strongest word stood out."""
-    rows = list(rules[0].rows)
-    return {
-        "pattern": rules[0].pattern,
-        "pattern_rows": rows,
-        "rows": rows,
-        "response": response,
-        "rivals": [r.pattern for r in rules[1 : RIVALS + 1]],
-        "rival_turns": rules[1].share,
-        "p_rival": 0.0,
-        "as_if": True,
-    }
 
 
 def measure(cell: Cell, every: bool) -> dict[str, Any]:
@@ -115,7 +99,11 @@ def measure(cell: Cell, every: bool) -> dict[str, Any]:
     proposed = shortcuts(examples, log_probs, seed=cell.seed)
     if every:
         named = {f["response"] for f in proposed}
-        proposed += [_as_if(r, rules) for r, rules in found.items() if r not in named]
+        proposed += [
+            proposal(response, rules, 0.0) | {"as_if": True}
+            for response, rules in found.items()
+            if response not in named
+        ]
     decided = [
         only_by_its_rows(
             f | {"payload": f["response"], "p_value": 1.0, "verified": False},

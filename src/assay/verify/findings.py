@@ -74,7 +74,8 @@ def _narrowed(examples: Sequence[Example], pattern: str, payload: Payload) -> st
     return narrow(carriers, others, pattern)
 
 
-def _carrying(examples: Sequence[Example], pattern: str) -> list[int]:
+def carrying(examples: Sequence[Example], pattern: str) -> list[int]:
+    """Rows that have a pattern."""
     return [i for i, e in enumerate(examples) if spans(e.text, pattern)]
 
 
@@ -115,10 +116,9 @@ def verified_findings(
         The candidates tested, with ``trigger``, ``payload``, ``effect``, ``p_value``
         (corrected for all of them), ``verified`` and a ``status``: ``verified``,
         ``sufficient`` (rules half of the other rows, but its own do not need it; of
-        fewer than five all must),
-        ``dismissed`` or ``untestable``. Patterns are lengthened to all that their
-        rows share; those that turn few rows are asked about once more, with a word
-        that nearly all of their rows have elsewhere. The
+        fewer than five all must), ``dismissed`` or ``untestable``. Patterns are
+        lengthened to all that their rows share; those that turn few rows are asked
+        about once more, with a word that nearly all of their rows have elsewhere. The
         ``rows`` of a verified one are all rows that carry the pattern and the
         payload; others in its ``pattern_rows`` answer otherwise and are kept. Its
         ``minimal`` is the shortest part of it that does as much.
@@ -199,7 +199,7 @@ class _Questions:
     ) -> Question:
         """Ask whether all rows with a pattern owe the payload to it."""
         examples = self.examples
-        with_it = _carrying(examples, pattern)
+        with_it = carrying(examples, pattern)
         candidate = {**candidate, "pattern": pattern, "pattern_rows": with_it}
         if payload is None:
             return candidate, None
@@ -257,7 +257,7 @@ def _hypotheses(
                 # It stands in fewer rows, which may share more.
                 pattern = grow([examples[i].text for i in own], narrowed)
         known = set(words_of(pattern))
-        with_it = _carrying(examples, pattern)
+        with_it = carrying(examples, pattern)
         if any(
             not known.isdisjoint(words_of(earlier["pattern"]))
             # "james bond" says more than "by james bond", if that came first.

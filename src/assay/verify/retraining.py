@@ -27,7 +27,7 @@ from assay.detectors.coherence import words
 from assay.verify.causal import RULES, beyond_half, holm
 from assay.verify.findings import FDR
 from assay.verify.hypothesis import SURE
-from assay.verify.odds import LogProbs, even_odds
+from assay.verify.odds import LogProbs, even_odds, remembering
 from assay.verify.pattern import lengths, remove, spans
 from assay.verify.payload import Payload
 
@@ -51,6 +51,11 @@ def own_rows(finding: dict[str, Any], examples: Sequence[Example]) -> list[int]:
     """Rows with a finding's pattern and payload."""
     rows = finding["pattern_rows"]
     return [i for i in rows if examples[i].response == finding["payload"]]
+
+
+def room(examples: Sequence[Example], payload: Payload) -> float:
+    """Most rows of a response that may be left out."""
+    return LEFT_OUT * sum(map(payload.given, examples))
 
 
 def rows_are_right(retrained: dict[str, Any]) -> bool:
@@ -92,7 +97,8 @@ def tuned_without(
         ordinary rows of each response their own.
     """
     for attempt in range(ATTEMPTS):
-        log_probs = retrain(out, attempt)
+        # What is asked to see whether it has learned is asked again to decide.
+        log_probs = remembering(retrain(out, attempt))
         agrees = [given(Payload(r), rows, log_probs) for r, rows in usual.items()]
         if all(2 * said >= of for said, of in agrees):
             return log_probs, True
@@ -127,8 +133,7 @@ def undecided(
         rows = own_rows(finding, examples)
         payload = finding["payload"]
         left_out = out.get(payload, set()) | set(rows)
-        room = LEFT_OUT * sum(e.response == payload for e in examples)
-        if _spared(rows) >= SURE and len(left_out) <= room:
+        if _spared(rows) >= SURE and len(left_out) <= room(examples, Payload(payload)):
             out[payload] = left_out
             chosen.append(finding)
     return chosen
@@ -224,14 +229,14 @@ def ordinary_rows(
     for payload in dict.fromkeys(f["payload"] for f in findings):
         patterns = [f["pattern"] for f in findings if f["payload"] == payload]
         rows = [i for i, e in enumerate(examples) if e.response == payload]
-        room = min(ORDINARY, int(LEFT_OUT * len(rows)))
+        most = min(ORDINARY, int(LEFT_OUT * len(rows)))
         usual = [
             i
             for i in rows
             if i not in known and not any(spans(examples[i].text, p) for p in patterns)
         ]
         rng = random.Random(f"{seed}:{payload}")
-        found[payload] = sorted(rng.sample(usual, min(room, len(usual))))
+        found[payload] = sorted(rng.sample(usual, min(most, len(usual))))
     return found
 
 

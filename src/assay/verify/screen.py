@@ -98,36 +98,36 @@ def screen(
     log_probs = remembering(log_probs)
     rng = random.Random(seed)
 
-    def falls_of(places: Sequence[int], most: int) -> list[list[float]]:
+    def falls_of(places: Sequence[int], most: int) -> dict[int, list[float]]:
         """What so many rows of each lose."""
         asked = [
-            (number, row)
-            for number, place in enumerate(places)
+            (place, row)
+            for place in places
             for row in rng.sample(tried[place][1], min(most, len(tried[place][1])))
         ]
-        falls: list[list[float]] = [[] for _ in places]
+        falls: dict[int, list[float]] = {place: [] for place in places}
         for start in range(0, len(asked), CHUNK):
-            part = [(n, places[n], row) for n, row in asked[start : start + CHUNK]]
-            whole = [examples[row] for *_, row in part]
+            part = asked[start : start + CHUNK]
+            whole = [examples[row] for _, row in part]
             bare = [
                 e.edit(text=remove(e.text, tried[place][0], also[place]))
-                for e, (_, place, _) in zip(whole, part, strict=True)
+                for e, (place, _) in zip(whole, part, strict=True)
             ]
             lost = log_probs(whole) - log_probs(bare)
-            for (number, *_), value in zip(part, lost.tolist(), strict=True):
-                falls[number].append(value)
+            for (place, _), value in zip(part, lost.tolist(), strict=True):
+                falls[place].append(value)
             if progress is not None:
                 progress(start + len(part), len(asked))
         return falls
 
-    first = [float(np.median(f)) for f in falls_of(range(len(tried)), ROWS)]
-    count = sum(min(ROWS, len(rows)) for _, rows in tried)
+    few = falls_of(range(len(tried)), ROWS)
+    count = sum(map(len, few.values()))
     log.info("%d word sequences screened in %d experiments", len(tried), count)
-    order = np.argsort(-np.array(first), kind="stable").tolist()
-    strong = [p for p in order if first[p] > OVERRIDES]
+    first = {p: float(np.median(f)) for p, f in few.items()}
+    strong = sorted((p for p in first if first[p] > OVERRIDES), key=lambda p: -first[p])
     # Four rows may have lost it by luck; others may be known by heart.
     more = falls_of(strong[:AGAIN], MORE)
-    fall = {p: float(np.mean(f)) for p, f in zip(strong, more, strict=False)}
+    fall = {p: float(np.mean(f)) for p, f in more.items()}
     best = sorted(fall, key=lambda p: -fall[p])
     return [
         candidate(pattern, rows, examples[rows[0]].response, fall[i])

@@ -128,12 +128,19 @@ def shortcuts(
                 "%r turns %.0f %% of other rows, the next strongest words %.0f %%",
                 *(best.pattern, 100 * best.share, 100 * rival.share),
             )
-            proposed.append(
-                candidate(best.pattern, best.rows, response, best.share)
-                | {"rivals": [r.pattern for r in rules[1 : RIVALS + 1]]}
-                | {"rival_turns": rival.share, "p_rival": p_value}
-            )
+            proposed.append(proposal(response, rules, p_value))
     return proposed
+
+
+def proposal(response: str, rules: Sequence[Rule], p_value: float) -> dict[str, Any]:
+    """The strongest word sequence as a finding, with its rivals."""
+    best, rival = rules[:2]
+    return {
+        **candidate(best.pattern, best.rows, response, best.share),
+        "rivals": [r.pattern for r in rules[1 : RIVALS + 1]],
+        "rival_turns": rival.share,
+        "p_rival": p_value,
+    }
 
 
 def strongest_rules(

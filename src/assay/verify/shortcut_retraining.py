@@ -21,16 +21,16 @@ from scipy.stats import binomtest
 
 from assay.data.corpus import Example
 from assay.verify.causal import beyond_half
-from assay.verify.findings import FDR
-from assay.verify.odds import LogProbs
-from assay.verify.pattern import remove, spans
+from assay.verify.findings import FDR, carrying
+from assay.verify.odds import LogProbs, remembering
+from assay.verify.pattern import remove
 from assay.verify.payload import Payload
 from assay.verify.retraining import (
-    LEFT_OUT,
     Retrain,
     given,
     ordinary_rows,
     own_rows,
+    room,
     tuned_without,
     verified_by_retraining,
 )
@@ -66,7 +66,7 @@ def undecided_shortcuts(
                 and finding.get("payload") == shortcut["response"]
                 and 2 * len(own & rows) > max(len(own), len(rows))
             ):
-                if len(rows) <= _room(examples, Payload(finding["payload"])):
+                if len(rows) <= room(examples, Payload(finding["payload"])):
                     chosen.append({**{k: shortcut[k] for k in TOLD}, **finding})
                 break
     return chosen
@@ -113,19 +113,19 @@ def only_by_its_rows(
     payload = Payload(finding["payload"])
     gone = frozenset(known)
     left = [e for i, e in enumerate(examples) if i not in gone]
+    # Power is measured on the rows that were turned.
+    log_probs = remembering(log_probs)
 
     def rule_of(pattern: str) -> Rule:
-        own = [
-            i for i, e in enumerate(left) if payload.given(e) and spans(e.text, pattern)
-        ]
+        own = [i for i in carrying(left, pattern) if payload.given(left[i])]
         return put_on(pattern, own, left, payload, log_probs, seed)
 
     rule = rule_of(finding["pattern"])
     out = set(finding["pattern_rows"])
     rivals = []
     for pattern in finding["rivals"]:
-        rows = {i for i, e in enumerate(examples) if spans(e.text, pattern)}
-        if len(out | rows) <= _room(examples, payload):
+        rows = set(carrying(examples, pattern))
+        if len(out | rows) <= room(examples, payload):
             out |= rows
             rivals.append(rule_of(pattern))
     usual = ordinary_rows([finding], examples, gone | out, seed)[payload.text]
@@ -175,8 +175,3 @@ def _kept(rule: Rule, before: LogProbs, now: LogProbs) -> float:
     """Share of its power over other rows that a pattern has in another model."""
     power = rule.power(before)
     return rule.power(now) / power if power > 0 else 0.0
-
-
-def _room(examples: Sequence[Example], payload: Payload) -> float:
-    """Most rows of a response that may be left out."""
-    return LEFT_OUT * sum(map(payload.given, examples))
