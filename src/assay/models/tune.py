@@ -247,7 +247,11 @@ def tune(
         tuned.model.eval()
         return tuned
     encoded = encode(
-        corpus.examples, lm, template=settings.template, max_length=settings.max_length
+        corpus.examples,
+        lm,
+        template=settings.template,
+        max_length=settings.max_length,
+        all_answers=True,
     )
     warn_truncated(encoded, settings.max_length)
     rows = encoded.examples
