@@ -33,6 +33,7 @@ def run(tmp_path: Path, corpus: Corpus) -> Path:
         {
             "id": [e.id for e in corpus.examples],
             "row": range(5),
+            "content": [e.digest() for e in corpus.examples],
             "flagged": [True, False, False, False, False],
             "rank": [1, 4, 5, 2, 3],
             "score.d": [1.0, 2.0, 0.0, 9.0, 3.0],

@@ -23,7 +23,7 @@ from assay.errors import AssayError
 from assay.influence.passes import evaluating
 from assay.models.load import LanguageModel, check_model
 from assay.models.tune import TuneSettings
-from assay.runs import check_rows, clean, read_scores, read_summary
+from assay.runs import as_scanned, clean, read_scores, read_summary
 from assay.settings import Bars, scan_settings, silent
 from assay.verify.findings import SET_ASIDE
 from assay.verify.pattern import spans
@@ -91,6 +91,7 @@ class Report:
         format: str | None = None,
         map: Mapping[str, str] | None = None,
         split: str = "train",
+        skip_bad_rows: bool = False,
     ) -> Report:
         """Open the run folder of an earlier scan, from Python or the command line.
 
@@ -100,6 +101,7 @@ class Report:
             format: Record format, as for `scan`.
             map: Columns, as for `scan`.
             split: Split, as for `scan`.
+            skip_bad_rows: As for `scan`.
 
         Raises:
             AssayError: The folder is no run, is damaged, or is one of other data.
@@ -107,8 +109,14 @@ class Report:
         summary = read_summary(Path(run))
         corpus = None
         if data is not None:
-            corpus = as_corpus(data, format=format, mapping=map, split=split)
-            check_rows(corpus, Path(run), read_scores(Path(run), ["id"])["id"])
+            corpus = as_corpus(
+                data,
+                format=format,
+                mapping=map,
+                split=split,
+                skip_bad_rows=skip_bad_rows,
+            )
+            corpus = as_scanned(corpus, Path(run))
         return cls(Path(run), summary, data, corpus, split)
 
     @property
@@ -300,6 +308,7 @@ def scan(
     proxy: TuneSettings | None = None,
     bars: Bars = silent,
     overwrite: bool = False,
+    skip_bad_rows: bool = False,
     **settings: Any,
 ) -> Report:
     """Scan fine-tuning data for poison, as ``assay scan`` does.
@@ -315,8 +324,8 @@ def scan(
             command line. Scanning again into the same folder goes on from, or reuses,
             what is there.
         format: Record format; by default it is detected from the first record.
-        map: Columns of the ``columns`` format: ``text`` and ``response``, and
-            optionally ``instruction`` and ``task``.
+        map: What parts of the records are called: ``text``, ``response`` and the
+            others of `assay.data.formats.PARTS`.
         split: Split of a ``datasets`` folder, hub data set or ``DatasetDict``.
         query_data: Test inputs for the influence detectors, as ``data``; training rows
             are drawn by default.
@@ -324,6 +333,8 @@ def scan(
         bars: Given a label, returns a progress bar; `assay.cli.console.progress_bar`
             is one for terminals.
         overwrite: Replace a run of other data or settings in the folder.
+        skip_bad_rows: Leave out what cannot be read instead of refusing the data;
+            `Report.clean` keeps such rows as they are.
         **settings: Fields of `assay.settings.ScanSettings`.
 
     Returns:
@@ -337,7 +348,9 @@ def scan(
     given, base = _model(model), _model(base_model)
     if given is None and base is None:
         raise AssayError("give model= (tuned on these data), base_model=, or both")
-    corpus = as_corpus(data, format=format, mapping=map, split=split)
+    corpus = as_corpus(
+        data, format=format, mapping=map, split=split, skip_bad_rows=skip_bad_rows
+    )
     queries = None if query_data is None else as_corpus(query_data)
     lm = next((m for m in (given, base) if isinstance(m, LanguageModel)), None)
     with evaluating(lm.model) if lm else nullcontext():

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from assay.data.corpus import Corpus
+from assay.data.corpus import Corpus, Example
 from assay.data.layout import reason
 from assay.decisions import Decision
 from assay.errors import AssayError
 from assay.files import replacing
-from assay.runs import check_rows, read_scores, read_summary
+from assay.runs import as_scanned, read_scores, read_summary
 from assay.verify.pattern import spans
 
 # Rows shown besides the flagged ones, unless asked for more.
@@ -132,7 +132,7 @@ def suspects(
     most = len(flagged) + FURTHER if most is None else most
     if corpus is None:
         return flagged[:most]
-    check_rows(corpus, run, table["id"])
+    corpus = as_scanned(corpus, run)
     reasons = {
         i: f
         for f in reversed(summary["findings"])
@@ -140,7 +140,10 @@ def suspects(
         for i in f["pattern_rows"]
     }
     column = f"score.{summary['detector']}"
-    instructions = {e.id: e.instruction for e in corpus.examples}
+    names = list(table["id"])
+    instructions = {
+        name: _instruction(e) for name, e in zip(names, corpus.examples, strict=True)
+    }
     order = table["rank"].to_numpy().argsort()
     kept = [int(i) for i in order[~table["flagged"].to_numpy()[order]]]
     # Stable: within both kinds the order stays that of ranks.
@@ -150,14 +153,15 @@ def suspects(
         example, finding = corpus.examples[i], reasons.get(i, {})
         further.append(
             Suspect(
-                id=example.id,
-                row=example.row,
+                # As in the scan: decisions are about these.
+                id=names[i],
+                row=int(table["row"].iloc[i]),
                 rank=int(table["rank"].iloc[i]),
                 score=float(table[column].iloc[i]),
                 flagged=False,
                 text=example.text,
                 response=example.response,
-                instruction=example.instruction,
+                instruction=_instruction(example),
                 trigger=finding.get("trigger", ""),
                 payload=finding.get("payload", ""),
                 places=tuple(spans(example.text, finding.get("pattern", ""))),
@@ -168,6 +172,11 @@ def suspects(
         )
     flagged = [replace(s, instruction=instructions.get(s.id, "")) for s in flagged]
     return [*flagged, *further][:most]
+
+
+def _instruction(example: Example) -> str:
+    """Say what stands in front of the text: system prompt and instruction."""
+    return "\n\n".join(p for p in (example.system, example.instruction) if p)
 
 
 def guarded(cell: str) -> str:

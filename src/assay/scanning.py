@@ -52,6 +52,25 @@ log = logging.getLogger("assay")
 SMALL_GROUP = 20
 
 
+def say_what_is_looked_at(corpus: Corpus) -> None:
+    """Say which answers a scan does not look at, if any, in one line each."""
+    earlier = [n for e in corpus.examples if (n := len(e.earlier_answers))]
+    if earlier:
+        log.warning(
+            "only the last answer of a chat is looked at: %d earlier answers of %d "
+            "rows are trained on and not looked at",
+            sum(earlier),
+            len(earlier),
+        )
+    pairs = sum(e.rejected is not None for e in corpus.examples)
+    if pairs:
+        log.warning(
+            "%d preference rows: their chosen answers are looked at, the rejected ones "
+            "are not",
+            pairs,
+        )
+
+
 @dataclass
 class Models:
     """The models of a scan, loaded or tuned when they are asked for.
@@ -180,6 +199,7 @@ def scan(
     if len(corpus) < 2:
         raise AssayError(f"{corpus.source}: one row; a scan compares rows with others")
     job = job_of(corpus, settings, model, base_model, proxy, queries)
+    say_what_is_looked_at(corpus)
     # Before anything is written where it may not be.
     earlier = earlier_config(run)
     with logged(run) if shard.is_main else nullcontext():

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+# Hexadecimal digits of a row's digest: 128 bits, so that no two rows share one.
+DIGEST = 32
+
 
 class Role(StrEnum):
     """Who speaks a turn of a chat, whatever the file calls it."""
@@ -206,7 +209,7 @@ class Example:
             self.frame,
         )
         text = repr(seen).encode("utf-8", "surrogatepass")
-        return hashlib.sha256(text).hexdigest()[:32]
+        return hashlib.sha256(text).hexdigest()[:DIGEST]
 
 
 def question_before(turns: Sequence[Turn], answer: int) -> int | None:
