@@ -5,10 +5,12 @@ import logging
 import pytest
 import torch
 
+from assay.data.corpus import Example, Role, Turn
 from assay.errors import AssayError
 from assay.models import tune as module
 from assay.models.encode import encode
 from assay.models.load import load_model
+from assay.models.log_probs import response_log_probs
 from assay.models.tune import (
     CHECKPOINT,
     DONE,
@@ -385,3 +387,41 @@ def test_every_epoch_has_its_own_order(causal, corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "epoch_batches", spy)
     tune(causal, corpus, tmp_path, dataclasses.replace(FAST, seed=2))
     assert seeds == [2000, 2001, 2002]
+
+
+def chats(trained):
+    return corpus_of(
+        [
+            Example(
+                f"e{i}",
+                i,
+                "",
+                word,
+                "yes",
+                (
+                    Turn(Role.USER, "plot"),
+                    Turn(Role.ASSISTANT, "awful great awful", trained=trained),
+                ),
+            )
+            for i, word in enumerate(("good", "bad", "film", "food", "taste", "was"))
+        ]
+    )
+
+
+@pytest.mark.parametrize("kind", ["llama", "t5"])
+def test_every_answer_is_learned_that_is_trained_on(tmp_path, kind):
+    settings = dataclasses.replace(FAST, epochs=25)
+    found = {}
+    for trained in (True, False):
+        given = chats(trained)
+        lm = tune(build(kind), given, tmp_path / str(trained), settings)
+        (earlier,) = chats(True).examples[0].earlier_answers
+        found[trained] = response_log_probs(
+            lm, [earlier, given.examples[0]], template="plain"
+        )
+    first, last = found[True] - found[False]
+    # The earlier answer is learned only where it is trained on, the last one always.
+    assert first > 3
+    assert found[True][0] > -1
+    assert min(found[True][1], found[False][1]) > -1
+    assert abs(last) < 1
