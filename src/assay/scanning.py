@@ -54,7 +54,7 @@ SMALL_GROUP = 20
 
 def say_what_is_looked_at(corpus: Corpus) -> None:
     """Say which answers a scan does not look at, if any, in one line each."""
-    earlier = [n for e in corpus.examples if (n := len(e.earlier_answers))]
+    earlier = [n for e in corpus.examples if (n := e.trained_before)]
     if earlier:
         log.warning(
             "only the last answer of a chat is looked at: %d earlier answers of %d "

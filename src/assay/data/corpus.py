@@ -155,9 +155,14 @@ class Example:
         return (*self.history, *([asked] if self.asked else []), *self.steps)
 
     @property
+    def trained_before(self) -> int:
+        """Count the turns before the response that are trained on."""
+        return sum(t.trained for t in (*self.history, *self.steps))
+
+    @property
     def earlier_answers(self) -> tuple[Example, ...]:
         """Trained assistant turns before the response, each as an example, in order."""
-        if not any(t.trained for t in (*self.history, *self.steps)):
+        if not self.trained_before:
             return ()
         lead = self.frame[2] if self.frame else ""
         last = Turn(Role.ASSISTANT, self.response, trained=True, lead=lead)
