@@ -279,9 +279,11 @@ def capture(
     for parameter in trainable:
         parameter.requires_grad_(False)
 
-    def needs_grad(_: nn.Module, __: object, y: Tensor) -> None:
-        if not y.requires_grad and torch.is_grad_enabled():
-            y.requires_grad_(True)
+    def needs_grad(_: nn.Module, __: object, y: Tensor) -> Tensor | None:
+        if y.requires_grad or not torch.is_grad_enabled():
+            return None
+        # A copy, since some families scale embeddings in place, which a leaf forbids.
+        return y.requires_grad_(True).clone()
 
     recomputing: AbstractContextManager[list[nn.Module]] = (
         checkpointed(model) if checkpointing else nullcontext([])

@@ -41,11 +41,12 @@ ROUNDING = 1e-6
 
 Sketches = dict[str, Tensor]
 
-NEVER = "that text does not reach"
-AGAIN = "that run more than once"
-SHAPE = "that see rows in a shape that mixes them"
-ROUTED = "of experts, which see only tokens that are routed to them"
-OTHER = "whose gradient is not that of a linear layer"
+NEVER = "layers that the loss of text does not reach"
+AGAIN = "layers that run more than once"
+SHAPE = "layers that see rows in a shape that mixes them"
+ROUTED = "layers of experts, which see only tokens that are routed to them"
+FUSED = "weights of all experts in one, which are no linear layers"
+OTHER = "layers whose gradient is not that of a linear layer"
 
 
 def trackable(
@@ -72,21 +73,24 @@ def trackable(
             f"{lm.model.config.model_type} ({reason})"
         ) from error
     kept = {n: m for n, m in modules.items() if n not in left_out}
-    reasons = _grouped(left_out)
+    if not kept:
+        reasons = ", ".join(_grouped(left_out))
+        raise AssayError(f"model {lm.name!r}: no layer can be tracked: {reasons}")
+    told = _grouped({n: r for n, r in left_out.items() if r != NEVER})
     if not hasattr(lm.model, "peft_config"):
         fused = [n for n in _fused(lm.model) if pattern is None or _in(pattern, n)]
-        reasons += _grouped(dict.fromkeys(fused, ROUTED)) if fused else []
-    if not kept:
-        raise AssayError(
-            f"model {lm.name!r}: no layer can be tracked: {', '.join(reasons)}"
-        )
-    if reasons:
-        hint = _pattern_of(list(kept), [*left_out, *_fused(lm.model)])
+        told += _grouped(dict.fromkeys(fused, FUSED))
+    unreached = [n for n, reason in left_out.items() if reason == NEVER]
+    if unreached:
+        log.info("%s: not tracked", _grouped(dict.fromkeys(unreached, NEVER))[0])
+    if told:
+        others = [*_fused(lm.model), *left_out]
+        hint = _pattern_of(list(kept), others)
         log.warning(
             "%d layers are tracked, not %s%s",
             len(kept),
-            ", nor ".join(reasons),
-            f" (--modules {hint!r} chooses the same and says nothing)" if hint else "",
+            ", nor ".join(told),
+            f" (--modules '{hint}' chooses the same and says nothing)" if hint else "",
         )
     return kept
 
@@ -105,13 +109,16 @@ def _grouped(left_out: dict[str, str]) -> list[str]:
 
 
 def _pattern_of(kept: Sequence[str], others: Sequence[str]) -> str | None:
-    """A short expression that matches these names and none of the others."""
-    lasts = sorted({re.escape(n.rsplit(".", 1)[-1]) for n in kept})
-    pattern = rf"\.({'|'.join(lasts)})$"
-    exact = all(_in(pattern, n) for n in kept) and not any(
-        _in(pattern, n) for n in others
-    )
-    return pattern if exact else None
+    """A short expression that matches the first names and none of the others."""
+    common = {part for name in kept for part in name.split(".")}
+    parts: list[str] = []
+    for name in others:
+        own = [p for p in name.split(".") if p not in common and not p.isdigit()]
+        if not own:
+            return None
+        if not set(own) & set(parts):
+            parts.append(own[0])
+    return rf"^(?!.*\b({'|'.join(map(re.escape, parts))})\b)"
 
 
 def _fused(model: nn.Module) -> list[str]:
@@ -150,7 +157,11 @@ def _left_out(lm: LanguageModel, modules: dict[str, nn.Module]) -> dict[str, str
     )
     for name in rest:
         theirs = torch.stack([one[name] for one in expected])
-        off = float((found[name] - theirs).norm())
+        if name not in found and not theirs.any():
+            reasons[name] = NEVER
+            continue
+        ours = found.get(name, torch.zeros_like(theirs))
+        off = float((ours - theirs).norm())
         if not off <= bound * float(theirs.norm()) + least:
             reasons[name] = OTHER
     return {n: reasons[n] for n in modules if n in reasons}
@@ -165,10 +176,20 @@ def _unfit(
     handles = []
 
     def watch(name: str) -> None:
-        def hook(_: nn.Module, given: tuple[Tensor, ...], y: Tensor) -> None:
+        out, inner = weight_shape(modules[name])
+        inner -= modules[name].bias is not None
+
+        def hook(_: nn.Module, given: tuple[Any, ...], y: Any) -> None:
             runs[name] += 1
+            x = given[0] if given else None
+            # Subclasses are free to return more, or to cut their weight into groups.
+            if not (isinstance(x, Tensor) and isinstance(y, Tensor)) or (
+                (x.shape[-1], y.shape[-1]) != (inner, out)
+            ):
+                found[name] = OTHER
+                return
             try:
-                by_row(name, given[0], len(rows))
+                by_row(name, x, len(rows))
                 by_row(name, y, len(rows))
             except AssayError:
                 found[name] = SHAPE
@@ -208,8 +229,11 @@ def _captured(
     rows: Sequence[EncodedExample],
     sides: dict[str, tuple[Tensor, Tensor]],
 ) -> Sketches:
-    """Sketches of the gradients as a pass over a batch captures them, ``(B, S)``."""
-    found = {n: torch.zeros(len(rows), SKETCH) for n in modules}
+    """Sketches of the gradients as a pass over a batch captures them, ``(B, S)``.
+
+    A layer whose output the loss does not depend on has none.
+    """
+    found: Sketches = {}
 
     def sink(name: str, x: Tensor, g: Tensor) -> None:
         side_in, side_out = (side.to(x) for side in sides[name])

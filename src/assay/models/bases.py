@@ -65,6 +65,7 @@ def check_base(model: Model, base: Model) -> None:
     )
     if _is_one(model, base):
         raise AssayError(same)
+    model, base = _gguf_loaded(model), _gguf_loaded(base)
     with quiet_transformers():
         ours, theirs = _build(model), _build(base)
         other = f"--base-model {second} is not what --model {first} was tuned from: "
@@ -99,6 +100,13 @@ def _is_one(model: Model, base: Model) -> bool:
     if isinstance(model, LanguageModel) or isinstance(base, LanguageModel):
         return False
     return find_model(model)[0].resolve() == find_model(base)[0].resolve()
+
+
+def _gguf_loaded(model: Model) -> Model:
+    # Its tokenizer, configuration and weights take as long to read one by one.
+    if isinstance(model, str) and find_model(model)[0].suffix == ".gguf":
+        return load_model(model)
+    return model
 
 
 def _without_rows(shape: tuple[int, ...] | None, rows: int) -> tuple[int, ...] | None:
@@ -157,10 +165,7 @@ def _equal(one: Tensor, two: Tensor) -> bool:
 def _weights(model: Model) -> Weights:
     """Name to a function that reads the weight."""
     if isinstance(model, str):
-        path, _ = find_model(model)
-        if path.is_dir():
-            return _on_disk(path)
-        model = load_model(model)
+        return _on_disk(find_model(model)[0])
     state: dict[str, Any] = model.model.state_dict()
 
     def reader(name: str) -> Callable[[], Tensor]:

@@ -71,10 +71,13 @@ def _answers(lm: LanguageModel, row: EncodedExample) -> Tensor:
             input_ids=batch.input_ids,
             attention_mask=batch.attention_mask,
             labels=batch.labels,
+            use_cache=False,
         )
         logits: Tensor = output.logits[0, : len(row.labels)]
         return logits
-    output = lm.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
+    output = lm.model(
+        input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
+    )
     own: Tensor = output.logits[0, :-1]
     return own
 
