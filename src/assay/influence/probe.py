@@ -41,12 +41,12 @@ ROUNDING = 1e-6
 
 Sketches = dict[str, Tensor]
 
-NEVER = "layers that the loss of text does not reach"
-AGAIN = "layers that run more than once"
-SHAPE = "layers that see rows in a shape that mixes them"
-ROUTED = "layers of experts, which see only tokens that are routed to them"
-FUSED = "weights of all experts in one, which are no linear layers"
-OTHER = "layers whose gradient is not that of a linear layer"
+NEVER = "no loss of text depends on them"
+AGAIN = "run more than once"
+SHAPE = "rows are mixed in what they see"
+ROUTED = "experts, which see only tokens that are routed to them"
+FUSED = "all experts in one weight, no linear layer"
+OTHER = "their gradient is not that of a linear layer"
 
 
 def trackable(
@@ -74,22 +74,23 @@ def trackable(
         ) from error
     kept = {n: m for n, m in modules.items() if n not in left_out}
     if not kept:
-        reasons = ", ".join(_grouped(left_out))
-        raise AssayError(f"model {lm.name!r}: no layer can be tracked: {reasons}")
-    told = _grouped({n: r for n, r in left_out.items() if r != NEVER})
+        raise AssayError(
+            f"model {lm.name!r}: no layer can be tracked: {_grouped(left_out)}"
+        )
+    told = {n: r for n, r in left_out.items() if r != NEVER}
     if not hasattr(lm.model, "peft_config"):
         fused = [n for n in _fused(lm.model) if pattern is None or _in(pattern, n)]
-        told += _grouped(dict.fromkeys(fused, FUSED))
+        told |= dict.fromkeys(fused, FUSED)
     unreached = [n for n, reason in left_out.items() if reason == NEVER]
     if unreached:
-        log.info("%s: not tracked", _grouped(dict.fromkeys(unreached, NEVER))[0])
+        log.info("left out: %s", _grouped(dict.fromkeys(unreached, NEVER)))
     if told:
         others = [*_fused(lm.model), *left_out]
         hint = _pattern_of(list(kept), others)
         log.warning(
-            "%d layers are tracked, not %s%s",
+            "%d layers are tracked; left out: %s%s",
             len(kept),
-            ", nor ".join(told),
+            _grouped(told),
             f" (--modules '{hint}' chooses the same and says nothing)" if hint else "",
         )
     return kept
@@ -99,13 +100,14 @@ def _in(pattern: str, name: str) -> bool:
     return bool(re.search(pattern, name))
 
 
-def _grouped(left_out: dict[str, str]) -> list[str]:
+def _grouped(left_out: dict[str, str]) -> str:
     names: dict[str, list[str]] = {}
     for name, reason in left_out.items():
         names.setdefault(reason, []).append(name)
-    return [
-        f"{len(some)} {reason}, such as {some[0]}" for reason, some in names.items()
-    ]
+    return ", ".join(
+        some[0] + (f" and {len(some) - 1} more" if some[1:] else "") + f" ({reason})"
+        for reason, some in names.items()
+    )
 
 
 def _pattern_of(kept: Sequence[str], others: Sequence[str]) -> str | None:
