@@ -14,10 +14,12 @@ from assay.data.corpus import Example
 from assay.errors import AssayError
 from assay.influence.attribution import check_method
 from assay.influence.modules import linear_modules
+from assay.influence.probe import trackable
 from assay.influence.sharding import ALONE, Shard
 from assay.job import Job
 from assay.models.encode import Encoded, EncodedExample, encode, warn_truncated
 from assay.models.load import LanguageModel
+from assay.models.positions import check_positions
 from assay.plan import GIB, Plan, Work, make_plan
 from assay.settings import ScanSettings
 from assay.transforms import PAPER_SIX
@@ -68,11 +70,16 @@ def choose_queries(
 def encode_rows(
     lm: LanguageModel, examples: Sequence[Example], settings: ScanSettings
 ) -> Encoded:
-    """Encode rows, naming how many had to be cut."""
+    """Encode rows, naming how many had to be cut.
+
+    Raises:
+        AssayError: All rows are cut, or one is longer than the model's positions.
+    """
     encoded = encode(
         examples, lm, template=settings.template, max_length=settings.max_length
     )
     warn_truncated(encoded, settings.max_length)
+    check_positions(lm, encoded.examples)
     return encoded
 
 
@@ -97,14 +104,16 @@ def prepare(lm: LanguageModel, job: Job) -> Prepared:
     """Encode rows and queries and choose layers.
 
     Raises:
-        AssayError: All rows are truncated, no layer matches, the attribution is not
-            for this model, or no test input can be transformed.
+        AssayError: All rows are truncated or one is too long for the model, no layer
+            matches or can be tracked, the attribution is not for this model, or no
+            test input can be transformed.
     """
     corpus, settings = job.corpus, job.settings
     encoded = encode_rows(lm, corpus.examples, settings)
     modules = linear_modules(
         lm.model, pattern=settings.modules, first=settings.first_layers
     )
+    modules = trackable(lm, modules, pattern=settings.modules)
     work = Prepared(encoded.examples, modules)
     check_method(settings.attribution, lm.model)
     if settings.factors is not None and not settings.needs_influence:

@@ -28,6 +28,7 @@ from assay.files import write_json
 from assay.gather import Place, gather, load_evidence
 from assay.influence.sharding import ALONE, Shard
 from assay.job import Job, Model, job_of
+from assay.models.bases import check_base
 from assay.models.load import LanguageModel, load_model
 from assay.models.log_probs import response_log_probs
 from assay.models.tune import TuneSettings, tune
@@ -99,7 +100,9 @@ class Models:
         decides = self.job.retraining is not None and not self.job.is_proxy
         if decides and isinstance(base, str):
             # Better told now than after hours of measuring that it cannot be had.
-            load_model(base)
+            base = load_model(base)
+        if base is not None and not self.job.is_proxy:
+            check_base(self.job.model, base)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

@@ -60,6 +60,7 @@ def plan_command(
     """
     corpus = o.read(input, format, map, split)
     from assay.job import job_of
+    from assay.models.bases import check_base
     from assay.models.load import load_model
     from assay.prepare import plan_scan, prepare
 
@@ -71,6 +72,8 @@ def plan_command(
         o.proxy_settings(ctx.params),
         o.read(queries) if queries else None,
     )
+    if job.base_model is not None and not job.is_proxy:
+        check_base(job.model, job.base_model)
     lm = load_model(str(job.model))
     work = prepare(lm, job)
     plan = plan_scan(lm, work, job, out, tuned=False)

@@ -118,7 +118,7 @@ def backward_pass(
     ):
         for positions in batches:
             batch = collate([rows[i] for i in positions], lm)
-            start()
+            start(len(positions))
             with autocast(lm.model, settings.bf16):
                 if sample_seed is not None:
                     # Seeded by batch, so that which process runs it does not matter.

@@ -17,6 +17,7 @@ from assay.errors import AssayError
 from assay.models.encode import prompt_ids
 from assay.models.load import LanguageModel
 from assay.models.log_probs import Progress, response_log_probs
+from assay.models.positions import room_for_answer
 
 log = logging.getLogger("assay")
 
@@ -126,7 +127,11 @@ def generate(
     batch_size: int = 16,
     progress: Progress | None = None,
 ) -> list[str]:
-    """Generate greedily; one response for each example."""
+    """Generate greedily; one response for each example.
+
+    Raises:
+        AssayError: A prompt takes all of the model's positions.
+    """
     tokenizer, pad = lm.tokenizer, lm.tokenizer.pad_token_id
     lm.model.eval()
     device = next(lm.model.parameters()).device
@@ -136,10 +141,11 @@ def generate(
     stops -= {None}
     answers: list[str] = []
     for start in range(0, len(examples), batch_size):
-        rows = [
-            prompt_ids(e, lm, template) for e in examples[start : start + batch_size]
-        ]
+        some = examples[start : start + batch_size]
+        rows = [prompt_ids(e, lm, template) for e in some]
         width = max(map(len, rows))
+        longest = some[list(map(len, rows)).index(width)].row
+        room = room_for_answer(lm, longest, width, max_new_tokens)
 
         def padded(
             lists: list[list[int]], fill: int, width: int = width
@@ -156,7 +162,7 @@ def generate(
             output = lm.model.generate(
                 input_ids=padded(rows, pad),
                 attention_mask=padded([[1] * len(r) for r in rows], 0),
-                max_new_tokens=max_new_tokens,
+                max_new_tokens=room,
                 do_sample=False,
                 pad_token_id=pad,
                 eos_token_id=sorted(stops) or None,

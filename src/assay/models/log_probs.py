@@ -12,6 +12,7 @@ from assay.data.corpus import Example
 from assay.models.encode import collate, encode, token_batches, warn_truncated
 from assay.models.load import LanguageModel
 from assay.models.loss import response_losses
+from assay.models.positions import check_positions, longest_length
 
 Progress = Callable[[int, int], None]
 
@@ -34,12 +35,19 @@ def response_log_probs(
         template: Prompt template.
         max_length: Longest example in tokens.
         bf16: Run under bfloat16 autocast.
-        warn: Say how many rows are too long.
+        warn: Say how many rows are too long, and refuse those that are longer than
+            the model's positions; otherwise these are cut as well.
         progress: Called with rows done and in all.
+
+    Raises:
+        AssayError: A row is too long.
     """
+    if not warn:
+        max_length = longest_length(lm, max_length)
     encoded = encode(examples, lm, template=template, max_length=max_length)
     if warn:
         warn_truncated(encoded, max_length)
+        check_positions(lm, encoded.examples)
     rows = encoded.examples
     lm.model.eval()
     device = next(lm.model.parameters()).device.type

@@ -20,6 +20,7 @@ from assay.errors import AssayError
 from assay.models.encode import IGNORED, EncodedExample, collate, encode, warn_truncated
 from assay.models.load import BASE, LanguageModel, load_model, save_model
 from assay.models.loss import response_losses
+from assay.models.positions import check_positions
 
 log = logging.getLogger("assay")
 
@@ -254,6 +255,7 @@ def tune(
         all_answers=True,
     )
     warn_truncated(encoded, settings.max_length)
+    check_positions(lm, encoded.examples)
     rows = encoded.examples
     torch.manual_seed(settings.seed)
     if settings.lora_rank:
