@@ -299,9 +299,9 @@ def test_an_untouched_odd_row_is_not_normalised():
     rest = '{"instruction": "i", "output": "\\u00e9"}\n'
     corpus = read_corpus(write(raw + "\n \n" + rest, "x.jsonl"))
     assert [e.response for e in corpus.examples] == ["5", "é"]
-    assert rewritten(corpus).decode() == raw + rest
-    edited = shouted(corpus, {1})
-    assert rewritten(edited).decode() == raw + '{"instruction": "i!", "output": "X"}\n'
+    assert rewritten(corpus).decode() == raw + "\n \n" + rest
+    edited = '{"instruction": "i!", "output": "X"}\n'
+    assert rewritten(shouted(corpus, {1})).decode() == raw + "\n \n" + edited
 
 
 @pytest.mark.parametrize(

@@ -52,12 +52,10 @@ def read_bytes(path: Path, suffix: str) -> bytes:
     """Read a file, unpacked where its name says that it is packed.
 
     Raises:
-        AssayError: It is empty, cannot be unpacked, or would fill the memory.
+        AssayError: It cannot be unpacked, or would fill the memory.
     """
-    if path.stat().st_size == 0:
-        raise AssayError(f"{path}: the file is empty")
     packed = compression_of(suffix)
-    if packed is None:
+    if packed is None or path.stat().st_size == 0:
         return path.read_bytes()
     import psutil
     import pyarrow as pa
@@ -78,8 +76,6 @@ def read_bytes(path: Path, suffix: str) -> bytes:
         raise AssayError(
             f"{path}: cannot be unpacked as {packed} ({reason(error)})"
         ) from None
-    if not pieces:
-        raise AssayError(f"{path}: the file is empty")
     return b"".join(pieces)
 
 

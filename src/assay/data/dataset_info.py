@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from assay.data.formats.base import shown
 from assay.errors import AssayError
 
 NAME = "dataset_info.json"
@@ -53,15 +54,20 @@ def columns_beside(path: Path) -> dict[str, str]:
 
 
 def _mapping(entry: dict[str, Any], where: str) -> dict[str, str]:
-    named = {
-        str(key): value
-        for part in ("columns", "tags")
-        for key, value in (entry.get(part) or {}).items()
-        if value is not None
-    }
+    named: dict[str, Any] = {}
+    for part in ("columns", "tags"):
+        given = entry.get(part)
+        if given is not None and not isinstance(given, dict):
+            raise AssayError(
+                f"{where}: {part} is {shown(given)}, expected an object that names "
+                "fields"
+            )
+        named |= {k: v for k, v in (given or {}).items() if v is not None}
     for key, value in named.items():
         if not isinstance(value, str):
-            raise AssayError(f"{where}: {key} is {value!r}, expected a field's name")
+            raise AssayError(
+                f"{where}: {shown(key)} is {shown(value)}, expected a field's name"
+            )
     is_chat = entry.get("formatting", "alpaca") != "alpaca"
     known = {**_COLUMNS, **(_TAGS if is_chat else _ALPACA)}
     found = {known[key]: name for key, name in named.items() if key in known}

@@ -6,8 +6,8 @@ import csv
 import json
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,6 +45,8 @@ class Layout:
         delimiter: What separates the cells of a CSV file.
         inner: Where a file is one object around a list of rows whose other fields
             belong to every row: the list's name in it. Rows are written without them.
+        gaps: Text behind rows, by their positions, where it is not ``between`` in a
+            JSON list, and blank lines elsewhere.
     """
 
     rows: Sequence[str] = ()
@@ -56,6 +58,7 @@ class Layout:
     quoting: Quoting = csv.QUOTE_MINIMAL
     delimiter: str = ","
     inner: str = ""
+    gaps: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

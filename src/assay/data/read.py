@@ -13,14 +13,17 @@ from assay.data.bytes_of import is_stream, read_bytes, read_stream
 from assay.data.corpus import Corpus, Example, LeftOut
 from assay.data.dataset_info import columns_beside
 from assay.data.formats import FORMATS, PARTS, detect_format, read_record
+from assay.data.formats.base import MEND, Reading
 from assay.data.formats.marked import is_plain_text
 from assay.data.layout import (
     COMPRESSED,
     SUFFIXES,
+    Layout,
     Rows,
     container_of,
     listed,
     reason,
+    shortened,
     suffix_of,
 )
 from assay.data.shards import files_in, is_pattern, is_saved_dataset, joined
@@ -33,7 +36,7 @@ log = logging.getLogger("assay")
 HUB = "hf://"
 
 
-def _read_file(path: Path, skip: bool) -> Rows:
+def _read_file(path: Path, skip: bool, is_shard: bool = False) -> Rows:
     container = container_of(path.name)
     suffix = suffix_of(path.name)
     if container is None:
@@ -44,10 +47,15 @@ def _read_file(path: Path, skip: bool) -> Rows:
     if container == "parquet":
         if suffix.lower() != ".parquet":
             raise AssayError(f"{path}: Parquet packs itself; unpack it")
-        if path.stat().st_size == 0:
-            raise AssayError(f"{path}: the file is empty")
+        if is_shard and path.stat().st_size == 0:
+            return Rows([], container, None, suffix=suffix)
         return replace(read_parquet(path), suffix=suffix)
     raw = read_bytes(path, suffix)
+    if not raw and is_shard:
+        # One of many files may well be empty.
+        return Rows([], container, Layout(), suffix=suffix)
+    if not raw:
+        raise AssayError(f"{path}: the file is empty")
     return replace(read_text(str(path), raw, container, skip), suffix=suffix)
 
 
@@ -64,14 +72,7 @@ def _read_pipe(source: str, skip: bool) -> Rows:
 
 def _read_shards(source: str, split: str, skip: bool) -> Rows:
     files = files_in(source, split)
-    parts = []
-    for path in files:
-        # One of many files may well be empty.
-        if path.stat().st_size == 0:
-            parts.append(Rows([], container_of(path.name) or "", None))
-        else:
-            parts.append(_read_file(path, skip))
-    return joined(files, parts)
+    return joined(files, [_read_file(path, skip, is_shard=True) for path in files])
 
 
 def _read_container(source: str, split: str, skip: bool) -> Rows:
@@ -200,8 +201,21 @@ def _check_columns(
         column = mapping.get(part)
         if column is not None and not any(column in r for r in rows.records):
             raise AssayError(
-                f"{source}: no column {column!r}; it has {listed(rows.records[0])}"
+                f"{source}: no column {listed([column])}; it has {listed(rows.records[0])}"
             )
+
+
+def _read_row(
+    record: Mapping[str, Any],
+    row: int,
+    format: str,
+    mapping: Mapping[str, str],
+    where: str,
+) -> Reading:
+    try:
+        return read_record(record, row, format, mapping, where)
+    except RecursionError:
+        raise AssayError(f"{where}: its fields are nested too deep; {MEND}") from None
 
 
 def corpus_of(
@@ -234,7 +248,11 @@ def corpus_of(
     if not sound:
         raise AssayError(f"{source}: no row of it can be read; {rows.bad[0].reason}")
     mapping = dict(mapping or {})
-    chosen = format or _chosen_format(source, sound[0], mapping)
+    first = sound[0]
+    if skip_bad_rows:
+        # A row that cannot be read says nothing of the others.
+        first = next((r for r in sound if detect_format(r)), first)
+    chosen = format or _chosen_format(source, first, mapping)
     _check_columns(source, chosen, rows, mapping)
     examples: list[Example] = []
     left: list[LeftOut] = []
@@ -244,7 +262,7 @@ def corpus_of(
             left.append(LeftOut(i, bad[i], is_bad=True))
             continue
         try:
-            found = read_record(record, i, chosen, mapping, rows.where(source, i))
+            found = _read_row(record, i, chosen, mapping, rows.where(source, i))
         except AssayError as error:
             if not skip_bad_rows:
                 raise
@@ -276,7 +294,10 @@ _TOLD = 5
 
 def _tell(source: str, unread: Counter[str], left: Sequence[LeftOut]) -> None:
     if unread:
-        names = [f"{name} ({count} rows)" for name, count in unread.most_common(20)]
+        names = [
+            f"{shortened(str(name), 60)} ({count} rows)"
+            for name, count in unread.most_common(20)
+        ]
         more = len(unread) - len(names)
         rest = f", and {more} more" if more > 0 else ""
         log.warning("%s: fields not read: %s%s", source, ", ".join(names), rest)

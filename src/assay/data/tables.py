@@ -38,10 +38,12 @@ def read_parquet(path: Path) -> Rows:
     """Read a Parquet file.
 
     Raises:
-        AssayError: It is damaged, or a column cannot be read.
+        AssayError: It is empty or damaged, or a column cannot be read.
     """
     import pyarrow.parquet as parquet
 
+    if path.stat().st_size == 0:
+        raise AssayError(f"{path}: the file is empty")
     try:
         table = parquet.ParquetFile(path).read()
     except Exception as error:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from assay.data.formats import detect_format
@@ -97,6 +98,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> Record:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique)
+# Finds the end of what the other one refuses.
+_LENIENT = json.JSONDecoder()
 
 
 def _object(value: Any) -> Record:
@@ -121,10 +124,17 @@ def read_jsonl(source: str, text: str, start: int, skip: bool = False) -> Rows:
     # which JSON allows inside strings.
     records: list[Record] = []
     numbers, rows, bad = [], [], []
+    prefix = text[:start]
+    gaps: dict[int, str] = {}
     lines = text[start:].split("\n")
     for number, line in enumerate(lines, start=1):
         # What else Python takes for blank is no white space in JSON.
         if not line.strip(" \t\r"):
+            blank = line + "\n" * (number < len(lines))
+            if not rows:
+                prefix += blank
+            elif blank:
+                gaps[len(rows) - 1] = gaps.get(len(rows) - 1, "") + blank
             continue
         try:
             value = _line(line, source, number)
@@ -137,7 +147,7 @@ def read_jsonl(source: str, text: str, start: int, skip: bool = False) -> Rows:
         numbers.append(number)
         rows.append(line + "\n" * (number < len(lines)))
     newline = "\r\n" if rows and rows[0].endswith("\r\n") else "\n"
-    layout = Layout(rows, text[:start], newline=newline)
+    layout = Layout(rows, prefix, newline=newline, gaps=gaps)
     return Rows(records, "jsonl", layout, numbers, bad)
 
 
@@ -167,20 +177,30 @@ def _expect(text: str, at: int, sign: str) -> int:
 
 
 def _elements(
-    text: str, at: int, source: str, first: int = 0
-) -> tuple[list[Record], list[tuple[int, int]], int]:
+    text: str, at: int, source: str, skip: bool
+) -> tuple[list[Record], list[tuple[int, int]], list[BadRow], int]:
     """Read the objects of a list that opens at ``at``.
 
     Returns:
-        The objects, their places in the text, and the place after the list.
+        The objects, their places in the text, those that are no records where they
+        are to be noted instead of refused, and the place after the list.
     """
     records: list[Record] = []
     spans: list[tuple[int, int]] = []
+    bad: list[BadRow] = []
     at = _skip(text, at + 1)
     try:
         while spans or text[at : at + 1] != "]":
-            value, end = _DECODER.raw_decode(text, at)
-            records.append(_object(value))
+            try:
+                value, end = _DECODER.raw_decode(text, at)
+                record = _object(value)
+            except _TwiceError as error:
+                if not skip:
+                    raise
+                record, (_, end) = {}, _LENIENT.raw_decode(text, at)
+                why = f"{source}: row {len(records)}: {error}"
+                bad.append(BadRow(len(records), why))
+            records.append(record)
             spans.append((at, end))
             at = _skip(text, end)
             if text[at : at + 1] == "]":
@@ -192,19 +212,24 @@ def _elements(
         why = str(error)
         if not isinstance(error, _TwiceError):
             why = f"not valid JSON ({reason(error)})"
-        raise AssayError(f"{source}: row {first + len(records)}: {why}") from None
-    return records, spans, at + 1
+        raise AssayError(f"{source}: row {len(records)}: {why}") from None
+    return records, spans, bad, at + 1
 
 
 def _list_layout(
     text: str, spans: Sequence[tuple[int, int]], inner: str = ""
 ) -> Layout:
+    if not spans:
+        return Layout(prefix=text)
+    apart = [text[a[1] : b[0]] for a, b in pairwise(spans)]
+    between = apart[0] if apart else ", "
     return Layout(
         [text[start:end] for start, end in spans],
         text[: spans[0][0]],
-        text[spans[0][1] : spans[1][0]] if len(spans) > 1 else ", ",
+        between,
         text[spans[-1][1] :],
         inner=inner,
+        gaps={i: gap for i, gap in enumerate(apart) if gap != between},
     )
 
 
@@ -215,38 +240,38 @@ def _not_json(source: str, error: json.JSONDecodeError) -> AssayError:
     )
 
 
-def read_list(source: str, text: str, start: int) -> Rows:
+def read_list(source: str, text: str, start: int, skip: bool = False) -> Rows:
     """Read a JSON list of objects.
 
     Raises:
         AssayError: It is not one.
     """
     try:
-        records, spans, end = _elements(text, _skip(text, start), source)
+        records, spans, bad, end = _elements(text, _skip(text, start), source, skip)
         at = _skip(text, end)
         if at < len(text):
             raise json.JSONDecodeError("Extra data", text, at)
     except json.JSONDecodeError as error:
         raise _not_json(source, error) from None
-    if not records:
-        return Rows([], "json", None)
-    return Rows(records, "json", _list_layout(text, spans))
+    return Rows(records, "json", _list_layout(text, spans), bad=bad)
 
 
 def _lists_in(text: str, at: int, source: str) -> tuple[Record, dict[str, int], int]:
-    """Read an object, and where the lists among its values open."""
+    """Read an object, and where the lists among its values open.
+
+    Raises:
+        AssayError: A key stands twice in it, and it is no line of JSON lines.
+    """
     values: Record = {}
     lists = {}
+    opened, twice = at, ""
     at = _expect(text, at, "{")
     while text[at : at + 1] != "}":
         key, at = _DECODER.raw_decode(text, at)
         if not isinstance(key, str):
             raise json.JSONDecodeError("Expecting a name", text, at)
         if key in values:
-            raise AssayError(
-                f"{source}: key {shortened(repr(key), 60)} stands twice in the file's "
-                "object; keep one of them"
-            )
+            twice = twice or shortened(repr(key), 60)
         at = _expect(text, _skip(text, at), ":")
         if text[at : at + 1] == "[":
             lists[key] = at
@@ -255,6 +280,12 @@ def _lists_in(text: str, at: int, source: str) -> tuple[Record, dict[str, int], 
         if text[at : at + 1] == "}":
             break
         at = _expect(text, at, ",")
+    if twice and "\n" in text[opened:at]:
+        raise AssayError(
+            f"{source}: key {twice} stands twice in the file's object; keep one of them"
+        )
+    if twice:
+        raise _TwiceError(twice)
     return values, lists, at + 1
 
 
@@ -272,25 +303,24 @@ def read_object(source: str, text: str, start: int, skip: bool = False) -> Rows:
     if _skip(text, end) < len(text):
         return read_jsonl(source, text, start, skip)
     if "Definition" in values and "Instances" in lists:
-        records, spans, _ = _elements(text, lists["Instances"], source)
-        if not records:
-            return Rows([], "json", None)
+        records, spans, bad, _ = _elements(text, lists["Instances"], source, skip)
         # A task file: what it says beside the instances belongs to each of them.
         layout = _list_layout(text, spans, inner="Instances")
         shared = {k: v for k, v in values.items() if k != "Instances"}
         whole = [{**shared, "Instances": [record]} for record in records]
-        return Rows(whole, "json", layout)
+        return Rows(whole, "json", layout, bad=bad)
     _refuse_columns(source, values)
+    # A row of its own, perhaps written over several lines.
+    body = Layout([text[at:end]], text[:at], newline="", suffix=text[end:])
+    one = Rows([values], "jsonl", body, [text[:at].count("\n") + 1])
     if detect_format(values) is not None:
-        # A row of its own, perhaps written over several lines.
-        body = Layout([text[at:end]], text[:at], newline="", suffix=text[end:])
-        return Rows([values], "jsonl", body, [text[:at].count("\n") + 1])
+        return one
     rows = {k: v for k, v in values.items() if k in lists and v}
     rows = {k: v for k, v in rows.items() if all(isinstance(r, dict) for r in v)}
     if len(rows) == 1:
         (name,) = rows
-        records, spans, _ = _elements(text, lists[name], source)
-        return Rows(records, "json", _list_layout(text, spans))
+        records, spans, bad, _ = _elements(text, lists[name], source, skip)
+        return Rows(records, "json", _list_layout(text, spans), bad=bad)
     if len(rows) > 1:
         raise AssayError(
             f"{source}: lists of rows under {listed(rows)}; write one of them into a "
@@ -299,7 +329,7 @@ def read_object(source: str, text: str, start: int, skip: bool = False) -> Rows:
     if not values or "\n" not in text[at:end]:
         return read_jsonl(source, text, start, skip)
     # Its fields are unknown, which is said where formats are.
-    return Rows([values], "jsonl", Layout([text[at:end]], text[:at], suffix=text[end:]))
+    return one
 
 
 def _is_column(value: Any) -> bool:
@@ -334,9 +364,10 @@ def read_json(source: str, text: str, skip: bool = False) -> Rows:
         AssayError: It is neither.
     """
     start = int(text.startswith("\ufeff"))
-    opening = text[start:].lstrip()[:1]
+    at = _skip(text, start)
+    opening = text[at : at + 1]
     if opening == "[":
-        return read_list(source, text, start)
+        return read_list(source, text, start, skip)
     if opening == "{":
         return read_object(source, text, start, skip)
     return read_jsonl(source, text, start, skip)
@@ -380,12 +411,21 @@ def read_separated(
     rows = _csv_rows(source, lines, delimiter, quoting)
     _, top, header = next(rows, (0, 0, None))
     if header is None:
-        return Rows([], "csv", None)
+        return Rows([], "csv", Layout(prefix=text))
     unique_names(header, f"{source}:{top}")
     records: list[Record] = []
     raw: list[str] = []
     numbers, bad = [], []
+    prefix = text[:start] + "".join(lines[:top])
+    gaps: dict[int, str] = {}
+    last = top
     for first, after, cells in rows:
+        blank = "".join(lines[last:first])
+        if not raw:
+            prefix += blank
+        elif blank:
+            gaps[len(raw) - 1] = blank
+        last = after
         if len(cells) != len(header):
             message = (
                 f"{source}:{first + 1}: {len(cells)} cells, the header has "
@@ -399,14 +439,17 @@ def read_separated(
             records.append(dict(zip(header, cells, strict=True)))
         raw.append("".join(lines[first:after]))
         numbers.append(first + 1)
+    if last < len(lines) and raw:
+        gaps[len(raw) - 1] = "".join(lines[last:])
     ending = lines[top - 1]
     layout = Layout(
         raw,
-        text[:start] + "".join(lines[:top]),
+        prefix if raw else text,
         newline=ending[len(ending.rstrip("\r\n")) :] or "\n",
         header=header,
         quoting=quoting,
         delimiter=delimiter,
+        gaps=gaps,
     )
     return Rows(records, "csv", layout, numbers, bad)
 
@@ -424,7 +467,7 @@ def read_csv(source: str, text: str, skip: bool = False) -> Rows:
                 continue
             with suppress(AssayError):
                 rows = read_separated(source, text, sign, skip=skip)
-                if rows.records:
+                if len(rows.payload.header) > 1:
                     return rows
     return read_separated(source, text, ",", skip=skip)
 
@@ -436,16 +479,23 @@ def read_tsv(source: str, text: str, skip: bool = False) -> Rows:
         AssayError: It is malformed, or could be read in both ways.
     """
     # Many tab-separated files never quote, and keep bare quotation marks.
-    bare = None
+    bare = quoted = None
     with suppress(AssayError):
-        bare = read_separated(source, text, "\t", csv.QUOTE_NONE, skip)
-    try:
-        quoted = read_separated(source, text, "\t", skip=skip)
-    except AssayError:
+        bare = read_separated(source, text, "\t", csv.QUOTE_NONE)
+    with suppress(AssayError):
+        quoted = read_separated(source, text, "\t")
+    if quoted is None and bare is None and skip:
+        # Only what is sound tells which of the two it is.
+        with suppress(AssayError):
+            quoted = read_separated(source, text, "\t", skip=True)
+    if quoted is None:
         if bare is None:
-            raise
+            quoting = csv.QUOTE_NONE if skip else csv.QUOTE_MINIMAL
+            bare = read_separated(source, text, "\t", quoting, skip)
         return replace(bare, container="tsv")
-    if bare is not None and len(bare.records) != len(quoted.records):
+    # A single column can hold nothing but formatted text, whose lines are no rows.
+    many = len(quoted.payload.header) > 1
+    if many and bare is not None and len(bare.records) != len(quoted.records):
         raise AssayError(
             f"{source}: {len(quoted.records)} rows if quotation marks enclose cells, "
             f"{len(bare.records)} if they are text; write it as CSV or JSONL"

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,9 @@ def _json_pieces(
             record = records[row.row]
         if record is not None and layout.inner:
             record = record[layout.inner][0]
-        yield layout.between if i else ""
+        follows = i and rows[i - 1].row == row.row - 1
+        usual = layout.between if i else ""
+        yield layout.gaps.get(row.row - 1, usual) if follows else usual
         yield raw if record is None else _dumps(record, pad, _unit(raw, pad))
 
 
@@ -107,6 +110,7 @@ def _line_pieces(
             yield raw
             ended = raw[-1] in ends
             yield layout.newline if i < len(rows) - 1 and not ended else ""
+            yield layout.gaps.get(row.row, "")
             continue
         record = records[row.row] if row.edited is None else row.edited
         if container == "jsonl":
@@ -115,6 +119,7 @@ def _line_pieces(
         else:
             yield _csv_line(record, layout)
         yield layout.newline
+        yield layout.gaps.get(row.row, "")
 
 
 def _pieces(
@@ -128,9 +133,9 @@ def _pieces(
     yield layout.prefix
     if container == "json":
         # A file that was made anew has no brackets to keep.
-        yield "" if layout.rows else "["
+        yield "" if payload else "["
         yield from _json_pieces(layout, rows, records)
-        yield "" if layout.rows else "]\n"
+        yield "" if payload else "]\n"
     else:
         yield from _line_pieces(container, layout, rows, records)
     yield layout.suffix
@@ -170,6 +175,10 @@ def _write_file(
     if file.container == "parquet":
         import pyarrow.parquet as parquet
 
+        if file.payload is None:
+            # An empty file among others.
+            to.touch()
+            return
         parquet.write_table(_edited_table(source, file.payload, rows, read), to)
         return
     pieces = _pieces(file.container, file.payload, rows, read)
@@ -191,19 +200,17 @@ def _write(corpus: Corpus, partial: Path, suffix: str) -> None:
         whole = Shard("", corpus.container, suffix, corpus.payload, 0, 0)
         _write_file(corpus.source, whole, rows, read, partial)
         return
-    for shard in corpus.payload:
-        last = shard.first + shard.rows
-        part = [
-            _Row(r.row - shard.first, r.edited)
-            for r in rows
-            if shard.first <= r.row < last
-        ]
-        records = {
-            row - shard.first: r for row, r in read.items() if shard.first <= row < last
-        }
+    starts = [shard.first for shard in corpus.payload]
+    parts: list[list[_Row]] = [[] for _ in starts]
+    records: list[dict[int, Mapping[str, Any]]] = [{} for _ in starts]
+    for r in rows:
+        at = bisect_right(starts, r.row) - 1
+        parts[at].append(_Row(r.row - starts[at], r.edited))
+        records[at][r.row - starts[at]] = read[r.row]
+    for shard, part, held in zip(corpus.payload, parts, records, strict=True):
         to = partial / shard.name
         to.parent.mkdir(parents=True, exist_ok=True)
-        _write_file(corpus.source, shard, part, records, to)
+        _write_file(corpus.source, shard, part, held, to)
 
 
 def _check_target(corpus: Corpus, path: Path) -> None:

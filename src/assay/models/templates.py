@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from assay.data.corpus import Example, Role, ToolCall, Turn
+from assay.data.layout import reason
 from assay.errors import AssayError
 
 _SPEAKERS = {
@@ -258,5 +259,5 @@ def _rendered(
         # Others refuse turns that do not alternate.
         raise AssayError(
             f"row {example.row}: the tokenizer's chat template fails "
-            f"({' '.join(str(error).split())}); use --template plain"
+            f"({reason(error)}); use --template plain"
         ) from error

@@ -15,7 +15,7 @@ from assay.data.formats import (
     preference,
     sni,
 )
-from assay.data.formats.base import Reading, Record, is_empty, name_of
+from assay.data.formats.base import Reading, Record, is_empty, name_of, truth
 
 Read = Callable[[Record, Mapping[str, str], str], Reading]
 Write = Callable[[Record, Mapping[str, str], str | None, str | None], Record]
@@ -46,7 +46,7 @@ def _has(*names: str) -> Callable[[Record], bool]:
 
 def _is_judged(record: Record) -> bool:
     answered = _has("prompt", "completion")(record) or chat.turns_field(record)
-    return bool(answered) and isinstance(record.get("label"), bool)
+    return bool(answered) and truth(record.get("label")) is not None
 
 
 def _is_chat(record: Record) -> str | None:

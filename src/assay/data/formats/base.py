@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isinf
+from math import isfinite, isinf
 from typing import Any
 
 from assay.data.corpus import Example
@@ -132,6 +132,13 @@ def name_of(value: Any, field: str, where: str) -> str:
     return encodable(str(value), field, where) if known else ""
 
 
+def truth(value: Any) -> bool | None:
+    """Return true or false, which cells of CSV files hold as text; else None."""
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(value.lower())
+    return value if isinstance(value, bool) else None
+
+
 def shown(value: Any) -> str:
     """Show a value in a message."""
     return shortened(repr(value), 60)
@@ -146,5 +153,6 @@ def like(old: Any, new: str) -> Any:
             number = type(old)(new)
         except ValueError:
             return new
-        return number if str(number) == new else new
+        # The text "inf" is a text: no file is to hold Infinity for it.
+        return number if str(number) == new and isfinite(number) else new
     return new

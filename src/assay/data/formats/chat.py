@@ -14,8 +14,10 @@ from assay.data.formats.base import (
     Record,
     as_text,
     blank,
+    encodable,
     is_empty,
     like,
+    name_of,
     optional,
     shown,
 )
@@ -49,6 +51,7 @@ _TRAINED = ("weight", "train", "training", "loss")
 _MASKED = ("mask", "masked")
 _CALLS = ("tool_calls", "function_call")
 _READ = {"name", "tool_call_id", *_CALLS, *_TRAINED, *_MASKED}
+NO_TEXT = "a chat without a user turn has no text to edit"
 UNTRAINED = "none of its assistant turns is trained on"
 
 
@@ -124,12 +127,13 @@ def content_text(value: Any, field: str, where: str) -> str:
 def _arguments(value: Any) -> str:
     if isinstance(value, str):
         return value or "{}"
-    return json.dumps({} if value is None else value, ensure_ascii=False)
+    return _dumped({} if value is None else value)
 
 
 def _call(value: Any, where: str) -> ToolCall:
     value = value if isinstance(value, Mapping) else {}
-    inner = value.get("function", value)
+    # Tables fill in nulls.
+    inner = value if is_empty(value.get("function")) else value["function"]
     inner = inner if isinstance(inner, Mapping) else {}
     name = inner.get("name")
     if not isinstance(name, str):
@@ -138,8 +142,15 @@ def _call(value: Any, where: str) -> ToolCall:
             f'{{"function": {{"name": …, "arguments": …}}}}; {MEND}'
         )
     own = value.get("id")
-    arguments = inner.get("arguments", inner.get("parameters"))
-    return ToolCall(name, _arguments(arguments), own if isinstance(own, str) else "")
+    arguments = inner.get("arguments")
+    if arguments is None:
+        arguments = inner.get("parameters")
+    written = _arguments(arguments)
+    return ToolCall(
+        encodable(name, "name", where),
+        encodable(written, "arguments", where),
+        encodable(own, "id", where) if isinstance(own, str) else "",
+    )
 
 
 def _calls(turn: Record, where: str) -> tuple[ToolCall, ...]:
@@ -215,8 +226,8 @@ def read_turn(turn: Any, mapping: Mapping[str, str], where: str) -> Turn:
         trained=role is Role.ASSISTANT
         and bool(said or turn.get(what) == "")
         and _is_trained(turn, where),
-        name=speaker if isinstance(speaker, str) else "",
-        call_id=call if isinstance(call, str) else "",
+        name=name_of(speaker, "name", where),
+        call_id=name_of(call, "tool_call_id", where),
     )
 
 
@@ -248,13 +259,47 @@ def unread_in_turns(
     return list(found)
 
 
-def json_text(value: Any) -> str:
-    """Return what a field holds, text of JSON or the thing itself, as JSON text."""
+def _dumped(value: Any) -> str:
+    # Tables hold times and numbers that JSON does not know.
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def json_text(record: Record, field: str, where: str) -> str:
+    """Return what a field holds, text of JSON or the thing itself, as JSON text.
+
+    Raises:
+        AssayError: There is half of a surrogate pair in it.
+    """
+    value = record.get(field)
     if is_empty(value):
         return ""
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False, default=str)
+    written = value if isinstance(value, str) else _dumped(value)
+    return encodable(written, field, where)
+
+
+def with_background(
+    found: Reading, record: Record, mapping: Mapping[str, str], where: str
+) -> Reading:
+    """Add the system prompt and the tools that a record has beside its chat.
+
+    Raises:
+        AssayError: The system prompt is no text.
+    """
+    system_field = mapping.get("system", "system")
+    if "system" not in mapping and is_empty(record.get("system")):
+        system_field = "system_prompt"
+    tools = mapping.get("tools", "tools")
+    if "tools" not in mapping and is_empty(record.get(tools)):
+        tools = "functions"
+    system = optional(record, system_field, where)
+    example = replace(
+        found.example,
+        system="\n\n".join(p for p in (system, found.example.system) if p),
+        tools=json_text(record, tools, where),
+    )
+    return replace(
+        found, example=example, fields=found.fields | {system_field, tools}
+    )
 
 
 def places(turns: Sequence[Turn], where: str) -> tuple[int | None, int]:
@@ -321,21 +366,11 @@ def read(record: Record, mapping: Mapping[str, str], where: str) -> Reading:
         (name for name in FIELDS if name in record), FIELDS[0]
     )
     turns = read_turns(record.get(field), field, mapping, where)
-    found = from_turns(turns, where)
-    system_field = mapping.get("system", "system")
-    if "system" not in mapping and is_empty(record.get("system")):
-        system_field = "system_prompt"
-    system = optional(record, system_field, where)
-    tools = mapping.get("tools", "tools")
-    if is_empty(record.get(tools)) and "tools" not in mapping:
-        tools = "functions"
-    parts = [p for p in (system, found.example.system) if p]
-    example = replace(
-        found.example, system="\n\n".join(parts), tools=json_text(record.get(tools))
-    )
-    read = frozenset((field, system_field, tools))
-    return Reading(
-        example, read, unread_in_turns(record[field], field, mapping), found.left_out
+    found = with_background(from_turns(turns, where), record, mapping, where)
+    return replace(
+        found,
+        fields=found.fields | {field},
+        unread=unread_in_turns(record[field], field, mapping),
     )
 
 
@@ -356,13 +391,14 @@ def edited_turns(
         if new is None:
             continue
         if at is None:
-            raise AssayError("a chat without a user turn has no text to edit")
+            raise AssayError(NO_TEXT)
         what = turn_keys(turns[at], mapping)[1]
         old = turns[at].get(what)
         if isinstance(old, list) and any(isinstance(p, Mapping) for p in old):
             value: Any = [{"type": "text", "text": new}]
         else:
-            value = like(old, new)
+            # All parts of a content are read, so one takes the place of all.
+            value = like(old[:1] if isinstance(old, list) else old, new)
         turns[at] = {**turns[at], what: value}
         for name in _CALLS:
             # The new text replaces the calls as well.

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from assay.data.corpus import Turn
 from assay.data.formats import chat
-from assay.data.formats.base import MEND, Reading, Record, optional
+from assay.data.formats.base import MEND, Reading, Record
 from assay.errors import AssayError
 
 PROMPT, COMPLETION = "prompt", "completion"
@@ -31,22 +31,14 @@ def read(record: Record, mapping: Mapping[str, str], where: str) -> Reading:
         _turns(record, name, mapping, where) for name in (PROMPT, COMPLETION)
     )
     found = chat.from_turns([*(replace(t, trained=False) for t in asked), *said], where)
-    system = optional(record, "system", where)
-    parts = [p for p in (system, found.example.system) if p]
+    found = chat.with_background(found, record, mapping, where)
     unread = [
         name
         for field in (PROMPT, COMPLETION)
         for name in chat.unread_in_turns(record[field], field, mapping)
     ]
     return replace(
-        found,
-        example=replace(
-            found.example,
-            system="\n\n".join(parts),
-            tools=chat.json_text(record.get("tools")),
-        ),
-        fields=frozenset((PROMPT, COMPLETION, "system", "tools")),
-        unread=unread,
+        found, fields=found.fields | {PROMPT, COMPLETION}, unread=unread
     )
 
 

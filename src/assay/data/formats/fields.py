@@ -69,6 +69,7 @@ PRESETS: dict[str, dict[str, str]] = {
 }
 # Fields of a preset that a record may lack.
 _OPTIONAL = {"system", "history", "tools", "task"}
+_PARTS = ("text", "response", "instruction", *sorted(_OPTIONAL))
 
 
 def preset_of(record: Record) -> str | None:
@@ -135,19 +136,17 @@ def read(record: Record, mapping: Mapping[str, str], where: str) -> Reading:
         response,
         instruction,
         history=_history(record, mapping.get("history"), where),
-        tools=chat.json_text(
-            record.get(mapping["tools"]) if "tools" in mapping else ""
-        ),
+        tools=chat.json_text(record, mapping.get("tools", ""), where),
         alternatives=others,
         **found,
     )
-    return Reading(example, frozenset(mapping.values()))
+    return Reading(example, frozenset(mapping[p] for p in _PARTS if p in mapping))
 
 
 def _column(record: Record, mapping: Mapping[str, str], part: str) -> str:
     if part == "text" and "instruction" in mapping:
-        given = is_empty(record.get(mapping["text"]))
-        return mapping["instruction" if given else "text"]
+        given = optional(record, mapping["text"], "")
+        return mapping["text" if given else "instruction"]
     return mapping[part]
 
 

@@ -19,7 +19,7 @@ from assay.data.formats.base import (
     shown,
     text_of,
 )
-from assay.data.formats.chat import ROLES, from_turns, places
+from assay.data.formats.chat import NO_TEXT, ROLES, from_turns, places
 from assay.errors import AssayError
 
 _CHATML = r"system|developer|user|assistant|tool|function"
@@ -199,7 +199,20 @@ def write(
         if new is not None and at is not None:
             start, end = pieces.spans[at]
             raw = raw[:start] + new + raw[end:]
+    again = _turns_of(raw, mapping)
+    if [t.role for t in again] != [t.role for t in pieces.turns]:
+        raise AssayError(
+            f"field {field!r}: an edited text has markers of the template in it, and "
+            "would be read as several turns"
+        )
     return {**record, field: raw}
+
+
+def _turns_of(text: str, mapping: Mapping[str, str]) -> tuple[Turn, ...]:
+    try:
+        return _pieces(text, mapping, "").turns
+    except AssayError:
+        return ()
 
 
 def _last(edit: tuple[int | None, str | None]) -> int:
@@ -240,6 +253,8 @@ def write_segments(
     """Return a copy of the record with an edited text and response."""
     segments: list[Any] = list(record["segments"])
     question, answer = places(_segments(segments, "segments", ""), "")
+    if question is None and text is not None:
+        raise AssayError(NO_TEXT)
     for at, new in ((question, text), (answer, response)):
         if new is not None and at is not None:
             segments[at] = {**segments[at], "text": new}

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from assay.data.corpus import Role, Turn
-from assay.data.formats import chat, fields
+from assay.data.formats import chat, conversational, fields
 from assay.data.formats.base import (
     MEND,
     Reading,
@@ -19,6 +19,7 @@ from assay.data.formats.base import (
     like,
     shown,
     text_of,
+    truth,
 )
 from assay.errors import AssayError
 
@@ -37,8 +38,16 @@ def _turns(
     value: Any, field: str, mapping: Mapping[str, str], where: str
 ) -> list[Turn]:
     """Read an answer or a prompt that is a list of turns, or one turn."""
-    raw = value if isinstance(value, list) else [value]
-    return list(chat.read_turns(raw, field, mapping, where))
+    return list(chat.read_turns(_listed(value), field, mapping, where))
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _like(old: Any, turns: list[Any]) -> Any:
+    """Give turns the shape of what they replace: a list, or the turn alone."""
+    return turns if isinstance(old, list) else turns[0]
 
 
 def _is_turns(value: Any) -> bool:
@@ -46,11 +55,9 @@ def _is_turns(value: Any) -> bool:
 
 
 def _shared(first: Sequence[Turn], second: Sequence[Turn]) -> int:
-    """Count the turns that two chats begin with alike."""
-    pairs = zip(first, second, strict=False)
-    return next(
-        (i for i, (a, b) in enumerate(pairs) if a != b), min(map(len, (first, second)))
-    )
+    """Count the turns that two chats begin with alike, without their last ones."""
+    pairs = list(zip(first[:-1], second[:-1], strict=False))
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), len(pairs))
 
 
 def _prompt_turns(
@@ -94,10 +101,13 @@ def read(record: Record, mapping: Mapping[str, str], where: str) -> Reading:
             text_of(record, chosen, where)
             answer = {"role": "assistant", "content": record[chosen]}
             found = chat.from_turns([*turns, chat.read_turn(answer, {}, where)], where)
-            found = replace(found, fields=frozenset((field, chosen)))
+            found = chat.with_background(found, record, mapping, where)
+            found = replace(found, fields=found.fields | {field, chosen})
     else:
         field, turns = _prompt_turns(record, mapping, where)
         good = _turns(record[chosen], chosen, mapping, where)
+        if not any(t.role is Role.ASSISTANT for t in good):
+            raise AssayError(f"{where}: field {chosen!r} holds no answer; {MEND}")
         bad = (
             _turns(record[rejected], rejected, mapping, where)
             if _is_turns(record[rejected])
@@ -113,10 +123,11 @@ def read(record: Record, mapping: Mapping[str, str], where: str) -> Reading:
             # Many sets give the prompt as text beside two whole chats.
             field = prompt
         found = chat.from_turns([*turns, *good], where)
+        found = chat.with_background(found, record, mapping, where)
         read = {chosen} | ({field} if field else set())
-        found = replace(found, fields=frozenset(read))
+        found = replace(found, fields=found.fields | read)
     example = replace(found.example, rejected=other)
-    return replace(found, example=example, fields=found.fields | {rejected, "system"})
+    return replace(found, example=example, fields=found.fields | {rejected})
 
 
 def _prompt_apart(
@@ -131,7 +142,7 @@ def _columns(record: Record, mapping: Mapping[str, str]) -> dict[str, str]:
     prompt, chosen, _ = _names(mapping)
     if prompt not in record and "instruction" in record:
         return {**fields.ALPACA, "response": chosen}
-    optional = {p: mapping.get(p, p) for p in ("system", "history", "task")}
+    optional = {p: mapping.get(p, p) for p in ("system", "history", "task", "tools")}
     given = {"instruction": mapping["instruction"]} if "instruction" in mapping else {}
     return {**optional, **given, "text": prompt, "response": chosen}
 
@@ -149,33 +160,39 @@ def write(
         if response is not None:
             after[chosen] = like(record[chosen], response)
         if text is not None:
-            after[field] = _edited_prompt(record[field], mapping, text)
+            turns = _edited_prompt(_listed(record[field]), mapping, text)
+            after[field] = _like(record[field], turns)
         return after
     after = dict(record)
     field, turns = _prompt_turns(record, mapping, "")
-    raw = record[chosen] if isinstance(record[chosen], list) else [record[chosen]]
+    raw = _listed(record[chosen])
     if _prompt_apart(record, mapping, _turns(record[chosen], chosen, mapping, "")):
         who, what = chat.turn_keys(raw[0], mapping)
         asked = {who: mapping.get("user", "user"), what: record[prompt]}
         asked, *answer = chat.edited_turns([asked, *raw], mapping, text, response)
         after[prompt] = asked[what]
-        after[chosen] = answer if isinstance(record[chosen], list) else answer[0]
+        after[chosen] = _like(record[chosen], answer)
         return after
-    whole = [*(record[field] if field else []), *raw]
+    whole = [*(_listed(record[field]) if field else []), *raw]
     edited = chat.edited_turns(whole, mapping, text, response)
     if field:
-        after[field] = edited[: len(turns)]
-    answer = edited[len(turns) :]
-    after[chosen] = answer if isinstance(record[chosen], list) else answer[0]
-    if not field and text is not None and isinstance(record[rejected], list):
+        after[field] = _like(record[field], edited[: len(turns)])
+    after[chosen] = _like(record[chosen], edited[len(turns) :])
+    if field or text is None:
+        return after
+    if isinstance(record[rejected], list):
         good = _turns(record[chosen], chosen, mapping, "")
         bad = _turns(record[rejected], rejected, mapping, "")
         same = _shared(good, bad)
-        after[rejected] = [*edited[:same], *record[rejected][same:]]
+        asked = chat.edited_turns(whole, mapping, text, None)
+        after[rejected] = [*asked[:same], *record[rejected][same:]]
+    if record.get(prompt) == read(record, mapping, "").example.text:
+        # The prompt as text beside two whole chats.
+        after[prompt] = text
     return after
 
 
-def _edited_prompt(raw: Any, mapping: Mapping[str, str], text: str) -> list[Any]:
+def _edited_prompt(raw: Sequence[Any], mapping: Mapping[str, str], text: str) -> list[Any]:
     who, what = chat.turn_keys(raw[0], mapping)
     stub = {who: mapping.get("assistant", "assistant"), what: "-"}
     return chat.edited_turns([*raw, stub], mapping, text, None)[:-1]
@@ -188,29 +205,29 @@ def read_judged(record: Record, mapping: Mapping[str, str], where: str) -> Readi
         AssayError: A field is missing or of the wrong type.
     """
     label = mapping.get("label", "label")
-    if not isinstance(record.get(label), bool):
+    wanted = truth(record.get(label))
+    if wanted is None:
         raise AssayError(
             f"{where}: field {label!r} is {shown(record.get(label))}, expected true or "
             f"false; {MEND}"
         )
-    found = _judged(record).read(record, _judged_names(record, mapping), where)
+    names = _judged_names(record, mapping)
+    found = _judged(record, mapping).read(record, names, where)
     return replace(
         found,
         fields=found.fields | {label},
-        left_out=found.left_out if record[label] else UNWANTED,
+        left_out=found.left_out if wanted else UNWANTED,
     )
 
 
-def _judged(record: Record) -> Any:
-    from assay.data.formats import conversational
-
-    if chat.turns_field(record) and not conversational.fits(record):
-        return chat
-    return conversational if conversational.fits(record) else fields
+def _judged(record: Record, mapping: Mapping[str, str]) -> Any:
+    if "messages" not in mapping and conversational.fits(record):
+        return conversational
+    return chat if chat.turns_field(record, mapping) else fields
 
 
 def _judged_names(record: Record, mapping: Mapping[str, str]) -> Mapping[str, str]:
-    if _judged(record) is fields:
+    if _judged(record, mapping) is fields:
         return {**fields.PROMPT_COMPLETION, **mapping}
     return mapping
 
@@ -220,5 +237,5 @@ def write_judged(
 ) -> Record:
     """Return a copy of the record with an edited prompt and answer."""
     names = _judged_names(record, mapping)
-    edited: Record = _judged(record).write(record, names, text, response)
+    edited: Record = _judged(record, mapping).write(record, names, text, response)
     return edited
