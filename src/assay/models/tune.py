@@ -20,16 +20,21 @@ from assay.errors import AssayError
 from assay.models.encode import IGNORED, EncodedExample, collate, encode, warn_truncated
 from assay.models.load import BASE, LanguageModel, load_model, save_model
 from assay.models.loss import response_losses
+from assay.ranges import check_settings
 
 log = logging.getLogger("assay")
 
 CHECKPOINT = "checkpoint.pt"
 DONE = "assay_tune.json"
+SCHEDULES = ("linear", "cosine", "constant")
+OPTIMIZERS = ("adamw", "lion")
 
 
 @dataclass(frozen=True)
 class TuneSettings:
     """How a model is tuned.
+
+    Numbers have to be in the ranges of `assay.ranges.RANGES`.
 
     Attributes:
         epochs: Passes over the data.
@@ -67,6 +72,19 @@ class TuneSettings:
     checkpoint_every: int = 0
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Check types, ranges and names.
+
+        Raises:
+            AssayError: A value is of the wrong type or outside of its range, or the
+                schedule or the optimizer is unknown.
+        """
+        check_settings(self)
+        for name, known in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS)):
+            value = getattr(self, name)
+            if value not in known:
+                raise AssayError(f"unknown {name} {value!r}; known: {', '.join(known)}")
+
 
 def run_key(lm_name: str, corpus: Corpus, settings: TuneSettings) -> str:
     """Name a tuning run: same key, same weights."""
@@ -75,23 +93,14 @@ def run_key(lm_name: str, corpus: Corpus, settings: TuneSettings) -> str:
 
 
 def rate_at(step: int, steps: int, settings: TuneSettings) -> float:
-    """Learning rate, as a share of the peak, of 0-based optimiser step ``step``.
-
-    Raises:
-        AssayError: Unknown schedule.
-    """
+    """Learning rate, as a share of the peak, of 0-based optimiser step ``step``."""
     warm = max(1, round(settings.warmup * steps)) if settings.warmup else 0
     left = (steps - step) / max(1, steps - warm)
-    shapes = {
-        "linear": left,
-        "cosine": 0.5 * (1 - math.cos(math.pi * left)),
-        "constant": 1.0,
-    }
-    if settings.schedule not in shapes:
-        raise AssayError(
-            f"unknown schedule {settings.schedule!r}; known: {', '.join(shapes)}"
-        )
-    return (step + 1) / warm if step < warm else shapes[settings.schedule]
+    if step < warm:
+        return (step + 1) / warm
+    if settings.schedule == "cosine":
+        return 0.5 * (1 - math.cos(math.pi * left))
+    return left if settings.schedule == "linear" else 1.0
 
 
 def epoch_batches(
@@ -122,10 +131,6 @@ def _optimizer(parameters: list[Any], settings: TuneSettings) -> torch.optim.Opt
         # The unfused update passes over all weights ten times: on a CPU it takes
         # as long as the forward and backward pass of a small batch.
         return torch.optim.AdamW(parameters, fused=True, **options)
-    if settings.optimizer != "lion":
-        raise AssayError(
-            f"unknown optimizer {settings.optimizer!r}; known: adamw, lion"
-        )
     if importlib.util.find_spec("lion_pytorch") is None:
         raise AssayError("--optimizer lion needs: pip install 'assay[lion]'")
     from lion_pytorch import Lion
@@ -165,7 +170,7 @@ def tuned_how(model: str) -> TuneSettings | None:
     try:
         noted = json.loads(marker.read_text(encoding="utf-8"))["settings"]
         return TuneSettings(**noted)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AssayError):
         return None
 
 
@@ -238,7 +243,6 @@ def tune(
     """
     if not len(corpus):
         raise AssayError(f"{corpus.source}: no rows to tune on")
-    rate_at(0, 1, settings)
     key = run_key(lm.name, corpus, settings)
     finished = out / DONE
     if _is_finished(finished, key):
