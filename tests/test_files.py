@@ -38,7 +38,9 @@ def test_what_is_there_already_is_replaced_only_when_asked(kind: str) -> None:
     else:
         Path("other").write_text("")
         out.symlink_to("other" if kind == "link" else "nowhere")
-    with pytest.raises(AssayError, match="^out: exists already; .* --overwrite to rep"):
+    with pytest.raises(
+        AssayError, match=r"^out: exists already; .* --overwrite to"
+    ):
         check_outputs([Path("new"), out], ["data.jsonl"])
     check_outputs([Path("new"), out], ["data.jsonl"], overwrite=True)
 
@@ -111,7 +113,7 @@ def test_a_model_whose_files_are_links_into_the_output_is_read_from_there() -> N
 
 def test_results_do_not_mix_with_a_folder_that_is_read() -> None:
     output = Path("model/clean.jsonl")
-    with pytest.raises(AssayError, match="^model: is read by the same command"):
+    with pytest.raises(AssayError, match=r"^model: is read by the same command"):
         check_outputs([output], ["model"], folder=Path("model"), overwrite=True)
     check_outputs([output], ["model/config.json"], folder=Path("model"))
     check_outputs([Path("model/run/x")], ["model"], folder=Path("model/run"))

@@ -18,13 +18,19 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 
+# Whole numbers are counted in 64 bits at the most by what is written in C, and in fewer
+# here and there. Nobody has 2^31 rows, layers or epochs: the bound is in nobody's way.
+MOST = 2**31 - 1
+
+
 @dataclass(frozen=True)
 class Range:
     """The numbers that a setting may be; neither infinite nor undefined ones are.
 
     Attributes:
         low: The least value, or with ``above`` what every value is above.
-        high: The largest value; None where any is.
+        high: The largest value; None where any is, though of whole numbers only those
+            up to `MOST` are.
         above: Whether ``low`` itself is left out.
         whole: Whether only whole numbers are.
     """
@@ -49,17 +55,19 @@ class Range:
             value = float(value)
         except OverflowError:
             return False
-        if not math.isfinite(value):
-            return False
-        if self.high is not None and value > self.high:
+        if not math.isfinite(value) or value > self.most:
             return False
         return value > self.low if self.above else value >= self.low
 
+    @property
+    def most(self) -> float:
+        """The largest value, whether anybody comes near it or not."""
+        if self.high is not None:
+            return self.high
+        return MOST if self.whole else math.inf
 
-# What is counted or measured in C is counted in 64 bits at the most, and less in some
-# places. Nobody has 2^31 of any of these, so that the bound is in nobody's way.
-MOST = 2**31 - 1
-COUNT = Range(1, MOST)
+
+COUNT = Range(1)
 POSITIVE = Range(0, above=True, whole=False)
 
 # By the names of the fields of `ScanSettings` and `TuneSettings`, and what the command
@@ -74,7 +82,7 @@ RANGES: Mapping[str, Range] = {
     # less than none, influences change their sign.
     "damping": POSITIVE,
     # One token for the prompt and one for the response.
-    "max_length": Range(2, MOST),
+    "max_length": Range(2),
     "first_layers": COUNT,
     "rank": COUNT,
     # What numpy and scikit-learn take for a seed.
@@ -94,9 +102,9 @@ RANGES: Mapping[str, Range] = {
     # A gradient cut to a length of zero changes nothing.
     "clip": POSITIVE,
     # Zero trains every weight.
-    "lora_rank": Range(0, MOST),
+    "lora_rank": Range(0),
     # Zero is once an epoch.
-    "checkpoint_every": Range(0, MOST),
+    "checkpoint_every": Range(0),
     # Of `assay attack`: a share of the rows, or rows.
     "rate": Range(0, 1, above=True, whole=False),
     "count": COUNT,
@@ -116,8 +124,12 @@ def check_number(name: str, value: Any, shown: str) -> None:
     Raises:
         AssayError: It is not.
     """
-    if value is not None and value not in RANGES[name]:
-        raise AssayError(f"{shown}: expected {RANGES[name]}")
+    allowed = RANGES[name]
+    if value is None or value in allowed:
+        return
+    too_large = allowed.high is None and value > allowed.low
+    more = f", and of at most {allowed.most:.12g}" if too_large else ""
+    raise AssayError(f"{shown}: expected {allowed}{more}")
 
 
 def check_settings(settings: DataclassInstance) -> None:

@@ -51,6 +51,12 @@ UNSURE = ("flag", "keep", "remove")
 NAMED = 3
 
 
+def files_of(run: Path) -> list[Path]:
+    """Files of a run that nothing but a scan replaces."""
+    names = (*RESULTS, LOG, EVALUATION, FACTORS)
+    return [run / name for name in names]
+
+
 def versions() -> dict[str, str]:
     """Versions a result depends on."""
     import sklearn
@@ -86,10 +92,10 @@ def logged(run: Path) -> Iterator[None]:
     path = run / LOG
     try:
         run.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            if not file.tell():
+                file.write(LOG_HEADER + "\n")
         handler = logging.FileHandler(path, encoding="utf-8")
-        if not path.stat().st_size:
-            handler.stream.write(LOG_HEADER + "\n")
-            handler.flush()
     except OSError as error:
         raise AssayError(f"{run}: cannot be written ({error.strerror})") from None
     handler.setFormatter(_LogFormatter())

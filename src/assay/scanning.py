@@ -23,7 +23,6 @@ from assay.detectors import (
     proposers,
 )
 from assay.detectors.evidence import Evidence, response_groups
-from assay.errors import AssayError
 from assay.files import check_outputs, write_json
 from assay.gather import Place, gather, load_evidence
 from assay.influence.sharding import ALONE, Shard

@@ -115,8 +115,11 @@ def _told(error: BaseException, words: list[str]) -> str:
         return f"{shown()} (see assay --help)"
     if isinstance(error, BrokenPipeError):
         return "the reader of the output closed it before everything was written"
-    foreseen = isinstance(error, OSError) and error.strerror is not None
-    if foreseen and not is_out_of_memory(error):
+    if (
+        isinstance(error, OSError)
+        and error.strerror is not None
+        and not is_out_of_memory(error)
+    ):
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror}"
     return explain(error, words)

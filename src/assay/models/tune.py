@@ -18,14 +18,19 @@ import torch
 from assay.data.corpus import Corpus
 from assay.errors import AssayError
 from assay.models.encode import IGNORED, EncodedExample, collate, encode, warn_truncated
-from assay.models.load import BASE, LanguageModel, load_model, save_model
+from assay.models.load import LanguageModel, load_model, save_model
 from assay.models.loss import response_losses
+from assay.models.tune_folder import (
+    CHECKPOINT,
+    DONE,
+    check_folder,
+    checkpoint_state,
+    damaged,
+)
 from assay.ranges import check_settings
 
 log = logging.getLogger("assay")
 
-CHECKPOINT = "checkpoint.pt"
-DONE = "assay_tune.json"
 SCHEDULES = ("linear", "cosine", "constant")
 OPTIMIZERS = ("adamw", "lion")
 
@@ -90,6 +95,12 @@ def run_key(lm_name: str, corpus: Corpus, settings: TuneSettings) -> str:
     """Name a tuning run: same key, same weights."""
     text = json.dumps([lm_name, corpus.content_hash(), asdict(settings)])
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def noted_as(base: str, corpus: Corpus, settings: TuneSettings) -> dict[str, Any]:
+    """Describe a tuning run, as its folder notes it."""
+    key = run_key(base, corpus, settings)
+    return {"key": key, "base": base, "settings": asdict(settings)}
 
 
 def rate_at(step: int, steps: int, settings: TuneSettings) -> float:
@@ -174,15 +185,6 @@ def tuned_how(model: str) -> TuneSettings | None:
         return None
 
 
-def _is_finished(marker: Path, key: str) -> bool:
-    try:
-        return marker.is_file() and bool(json.loads(marker.read_text())["key"] == key)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise AssayError(
-            f"{marker}: damaged ({error}); delete it to tune again"
-        ) from error
-
-
 def _restore(
     path: Path,
     key: str,
@@ -191,13 +193,13 @@ def _restore(
     optimizer: torch.optim.Optimizer,
 ) -> int:
     """Go back to a checkpoint of this run; return the steps done, 0 without one."""
-    if not path.is_file():
+    state = checkpoint_state(path)
+    if state is None:
+        return 0
+    if state["key"] != key:
+        log.warning("%s is of another run and will be replaced", path)
         return 0
     try:
-        state = torch.load(path, weights_only=True, map_location="cpu")
-        if state["key"] != key:
-            log.warning("%s is of another run and will be replaced", path)
-            return 0
         if state["model"].keys() != trained.keys():
             raise ValueError("it holds other weights")
         model.load_state_dict(state["model"], strict=False)
@@ -207,10 +209,7 @@ def _restore(
             torch.cuda.set_rng_state_all(state["cuda_rng"])
         return int(state["step"])
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise AssayError(
-            f"{path}: damaged, or of another model ({reason}); delete it to start over"
-        ) from error
+        raise damaged(path, error) from error
 
 
 def tune(
@@ -219,33 +218,40 @@ def tune(
     out: Path,
     settings: TuneSettings,
     *,
+    overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> LanguageModel:
     """Tune a model on a corpus and save it in a folder.
 
     A finished folder with the same model, data and settings is loaded instead; an
     unfinished one goes on from its last checkpoint to the same weights it would
-    have reached uninterrupted.
+    have reached uninterrupted. A folder with anything else in it is refused.
 
     Args:
         lm: The model to tune; its weights change.
         corpus: Training data.
         out: Folder for the model.
         settings: How to tune.
+        overwrite: Whether another model or run that is in the folder may be replaced;
+            never is the model to tune, or a folder with the data in it.
         progress: Called with optimiser steps done and in all.
 
     Returns:
         The tuned model, in evaluation mode.
 
     Raises:
-        AssayError: Unknown settings, no rows, a loss that is not finite, a damaged
-            folder, or a full disk.
+        AssayError: No rows, a loss that is not finite, a folder that is damaged,
+            read or holds something else, or a full disk.
     """
     if not len(corpus):
         raise AssayError(f"{corpus.source}: no rows to tune on")
-    key = run_key(lm.name, corpus, settings)
-    finished = out / DONE
-    if _is_finished(finished, key):
+    about = noted_as(lm.name, corpus, settings)
+    key, finished = about["key"], out / DONE
+    # A model in memory may come from a folder of another name than its own, and an
+    # adapter needs the model that it was made for.
+    base = lm.model.get_base_model() if hasattr(lm.model, "peft_config") else lm.model
+    read = [corpus.source, lm.name, base.name_or_path]
+    if check_folder(out, about, read, overwrite=overwrite):
         log.info("reusing the model tuned earlier in %s", out)
         tuned = load_model(str(out))
         tuned.model.eval()
@@ -259,12 +265,6 @@ def tune(
     if settings.lora_rank:
         _add_lora(lm, settings)
     model = lm.model
-    if hasattr(model, "peft_config"):
-        base = Path(model.get_base_model().name_or_path or "/").resolve()
-        if base in (out.resolve(), out.resolve() / BASE):
-            raise AssayError(
-                f"{out}: holds the adapter's base model; use another --out"
-            )
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable()
         # Transformers 5 has done it by now; a second hook could not be removed.
@@ -317,7 +317,6 @@ def tune(
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_disable()
         model.disable_input_require_grads()
-    about = {"key": key, "base": lm.name, "settings": asdict(settings)}
     partial = finished.with_suffix(".partial")
     try:
         # Killed in between, an earlier run must not claim these weights.
