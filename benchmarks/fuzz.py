@@ -39,8 +39,7 @@ import typer
 from fuzz_inputs import KINDS, Input, made
 
 from assay.data.corpus import Corpus, Example
-from assay.data.formats import FORMATS
-from assay.data.layout import container_of, suffix_of
+from assay.data.layout import container_of
 from assay.data.read import read_corpus
 from assay.data.write import write_corpus
 from assay.errors import AssayError
@@ -138,7 +137,9 @@ def same_file(before: Path, after: Path) -> None:
     """Make sure that a file was written back as it was."""
     old, new = before.read_bytes(), after.read_bytes()
     if before.suffix.lower() == ".parquet" and old:
-        tables = [parquet.ParquetFile(pa.BufferReader(raw)).read() for raw in (old, new)]
+        tables = [
+            parquet.ParquetFile(pa.BufferReader(raw)).read() for raw in (old, new)
+        ]
         assert tables[0].schema.equals(tables[1].schema, check_metadata=True)
         # Tables with NaN in them are not equal to themselves.
         assert repr(tables[0].to_pydict()) == repr(tables[1].to_pydict())
@@ -222,7 +223,9 @@ class Check:
         path = self.written(corpus)
         if corpus.container == "shards":
             for shard in corpus.payload:
-                (before,) = [p for p in self.folder.joinpath("in").rglob(Path(shard.name).name)]
+                (before,) = [
+                    p for p in self.folder.joinpath("in").rglob(Path(shard.name).name)
+                ]
                 same_file(before, path / shard.name)
         else:
             same_file(self.source, path)
@@ -286,7 +289,10 @@ class Check:
         at = self.rng.randrange(len(corpus))
         row = corpus.examples[at].row
         parts = self.rng.choice((("text",), ("response",), ("text", "response")))
-        new = {p: f"new {p} {self.rng.choice(('7', 'é x', '[0], {}', '天気'))}" for p in parts}
+        new = {
+            p: f"new {p} {self.rng.choice(('7', 'é x', '[0], {}', '天気'))}"
+            for p in parts
+        }
         if corpus.examples[at].text == "" and "text" in new and self.input.changes:
             new.pop("text")
             new["response"] = "new response"
@@ -305,7 +311,11 @@ class Check:
             if wanted.row == row:
                 read = (after.text, after.response, after.rejected, after.instruction)
                 kept = (before.rejected, before.instruction)
-                assert read == (wanted.text, wanted.response, *kept), (read, wanted, kept)
+                assert read == (wanted.text, wanted.response, *kept), (
+                    read,
+                    wanted,
+                    kept,
+                )
                 others = [
                     (e.history, e.steps, e.following, e.system, e.tools, e.alternatives)
                     for e in (before, after)
@@ -319,9 +329,7 @@ class Check:
 
     def _one_place(self, corpus: Corpus, row: int, path: Path) -> None:
         """Everything outside a row's own text is as it was."""
-        text = [
-            _unpacked(p.read_bytes(), p.name).decode() for p in (self.source, path)
-        ]
+        text = [_unpacked(p.read_bytes(), p.name).decode() for p in (self.source, path)]
         old, new = text
         raw = corpus.payload.rows[row]
         pairs = list(zip(old, new, strict=False))
@@ -341,7 +349,12 @@ class Check:
 
     def _rendered(self, corpus: Corpus) -> None:
         from assay.models.encode import IGNORED, encode
-        from assay.models.templates import TEMPLATES, framed, render_answer, render_prompt
+        from assay.models.templates import (
+            TEMPLATES,
+            framed,
+            render_answer,
+            render_prompt,
+        )
 
         lm = _language_model()
         for example in corpus.examples:
@@ -374,7 +387,9 @@ class Check:
                         corpus.examples, lm, max_length=4096, all_answers=all_answers
                     )
                 except AssayError as error:
-                    assert "rows are longer than" in str(error) or self.input.meant is None
+                    assert (
+                        "rows are longer than" in str(error) or self.input.meant is None
+                    )
                     told(error, REFUSED)
                     continue
                 rows = {e.row for e in found.examples}

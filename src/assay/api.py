@@ -223,14 +223,21 @@ class Report:
             as_given(self.data, self.corpus, removed, self.split),
         )
 
-    def to_html(self, path: str | Path) -> Path:
+    def to_html(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the report as one HTML file that needs no network.
 
+        Args:
+            path: The file.
+            overwrite: Whether a file that is there already may be replaced; the
+                ``report.html`` of the run itself may always be.
+
         Raises:
-            AssayError: The file cannot be written.
+            AssayError: The file is there already, is one that the report is made
+                from, or cannot be written.
         """
         build = importlib.import_module("assay.report.build")
-        return Path(build.write_report(self.run, Path(path)))
+        written = build.write_report(self.run, Path(path), overwrite=overwrite)
+        return Path(written)
 
     def _repr_html_(self) -> str:
         """Show a summary in a notebook; texts of the data are escaped."""

@@ -9,10 +9,11 @@ from typing import Any
 from assay.attacks import ATTACKS, Poisoned
 from assay.bench.metrics import agreement
 from assay.data.corpus import Corpus
+from assay.data.read import read_corpus
 from assay.data.sentiment import LABELS, load_sentiment
 from assay.data.write import write_corpus
 from assay.errors import AssayError
-from assay.files import write_json
+from assay.files import check_outputs, write_json
 from assay.models.evaluate import attack_success_rate, classify
 from assay.models.load import LanguageModel, load_model
 from assay.models.tiny import tiny_causal
@@ -22,6 +23,17 @@ from assay.report.folder import EVALUATION
 from assay.runs import clean
 from assay.scanning import scan
 from assay.settings import Bars, ScanSettings, silent
+
+# Files and folders of a demonstration.
+WRITTEN = (
+    "train.jsonl",
+    "clean.jsonl",
+    "removed.jsonl",
+    "demo.json",
+    "poisoned-model",
+    "clean-model",
+    "run",
+)
 
 
 @dataclass(frozen=True)
@@ -113,22 +125,40 @@ def rates(measured: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def is_of(corpus: Corpus, path: Path) -> bool:
+    """Whether a file holds a corpus."""
+    try:
+        return read_corpus(path).content_hash() == corpus.content_hash()
+    except AssayError:
+        return False
+
+
 def demo(
-    out: Path, settings: DemoSettings, sst2: Path | None, bars: Bars = silent
+    out: Path,
+    settings: DemoSettings,
+    sst2: Path | None,
+    bars: Bars = silent,
+    *,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Run the demonstration; finished stages in ``out`` are reused.
+
+    A folder whose ``train.jsonl`` holds the very rows of this demonstration is one of
+    its own, and everything in it that the demonstration writes is replaced.
 
     Args:
         out: Folder for data, models and the scan's run.
         settings: Size and model.
         sst2: Folder of SST-2; without one, reviews are generated.
         bars: Given a label, returns a progress bar.
+        overwrite: Whether another demonstration, or other files, may be replaced.
 
     Returns:
         The scan's summary with ``truth``, ``before`` and ``after``.
 
     Raises:
-        AssayError: Something cannot be loaded or written.
+        AssayError: Something cannot be loaded or written, or the folder holds another
+            demonstration, or other files of these names.
     """
     train, test = load_sentiment(
         None if settings.fast else sst2,
@@ -137,11 +167,25 @@ def demo(
         seed=settings.seed,
     )
     attack = ATTACKS[settings.attack](train, settings.poisons, seed=settings.seed)
-    data = write_corpus(attack.corpus, out / "train.jsonl")
+    data = out / "train.jsonl"
+    check_outputs(
+        [out / name for name in WRITTEN],
+        [sst2],
+        overwrite=overwrite or is_of(attack.corpus, data),
+        folder=out,
+    )
+    write_corpus(attack.corpus, data)
     how = tuning(settings)
     lm = base_model(settings, attack.corpus)
     with bars("tuning on the poisoned data") as advance:
-        lm = tune(lm, attack.corpus, out / "poisoned-model", how, progress=advance)
+        lm = tune(
+            lm,
+            attack.corpus,
+            out / "poisoned-model",
+            how,
+            overwrite=True,
+            progress=advance,
+        )
     before = measure(lm, test, attack, how, bars)
     summary = scan(
         # The report names the file to scan again.
@@ -162,7 +206,9 @@ def demo(
             raise AssayError("every row is flagged: nothing is left to retrain on")
         lm = base_model(settings, attack.corpus)
         with bars("tuning on the cleaned data") as advance:
-            lm = tune(lm, kept, out / "clean-model", how, progress=advance)
+            lm = tune(
+                lm, kept, out / "clean-model", how, overwrite=True, progress=advance
+            )
         after = measure(lm, test, attack, how, bars)
         models = {"poisoned data": rates(before), "cleaned data": rates(after)}
         write_json(out / "run" / EVALUATION, models)

@@ -11,7 +11,7 @@ from typing import Any
 
 import assay
 from assay.data.corpus import Corpus
-from assay.detectors import DEFAULT
+from assay.detectors import DEFAULT, DETECTORS
 from assay.errors import AssayError
 from assay.models.load import LanguageModel, weights_hash
 from assay.models.tune import TuneSettings, tuned_how
@@ -57,6 +57,18 @@ class Job:
     def retraining(self) -> TuneSettings | None:
         """How the base model is tuned again to decide; None where it is not."""
         return self.tuning if self.verifies and self.settings.retrain else None
+
+    @property
+    def read(self) -> list[str | None]:
+        """Names of what a scan reads, wherever that is."""
+        models = [m for m in (self.model, self.base_model) if m is not None]
+        queries = self.queries.source if self.queries else None
+        return [
+            self.corpus.source,
+            *map(_name, models),
+            queries,
+            self.settings.factors,
+        ]
 
     @cached_property
     def data(self) -> str:
@@ -132,6 +144,8 @@ def job_of(
 ) -> Job:
     """Choose the model, its prompt template, and how its base is tuned.
 
+    What no scan can be made of is refused here, so that ``scan`` and ``plan`` agree.
+
     Args:
         corpus: The training data.
         settings: How to scan; the template of a model that was tuned here is known.
@@ -142,8 +156,14 @@ def job_of(
         queries: Test inputs for the influences.
 
     Raises:
-        AssayError: No model is given.
+        AssayError: No model is given, the detector is unknown, or there is one row.
     """
+    if settings.detector not in DETECTORS:
+        raise AssayError(
+            f"unknown detector {settings.detector!r}; known: {', '.join(DETECTORS)}"
+        )
+    if len(corpus) < 2:
+        raise AssayError(f"{corpus.source}: one row; a scan compares rows with others")
     noted = tuned_how(model) if isinstance(model, str) else None
     if settings.template == "auto" and noted is not None:
         settings = replace(settings, template=noted.template)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import platform
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
@@ -18,13 +19,16 @@ import torch
 from numpy.typing import NDArray
 
 import assay
+from assay.crash import kept_in
 from assay.data.corpus import DIGEST, Corpus
 from assay.data.layout import reason
 from assay.decisions import read_decisions, row_hash
 from assay.detectors import Detection, Evidence
 from assay.errors import AssayError
 from assay.files import replacing
+from assay.report.folder import EVALUATION
 from assay.verify.pattern import spans
+from assay.visible import visible
 
 log = logging.getLogger("assay")
 
@@ -37,9 +41,23 @@ RESULTS = (
     "report.html",
     "options.yaml",
 )
+LOG = "log.txt"
+FACTORS = "factors.safetensors"
+# Folders of models that a scan tunes: first, and to decide by retraining.
+PROXY = "proxy"
+WITHOUT = "without"
+# Not before the first line of a log says so does a scan write to it, or take a folder
+# for its own.
+LOG_HEADER = "# Written by assay: what it said while scanning into this folder."
 UNSURE = ("flag", "keep", "remove")
 # Differences between two runs that a message names.
 NAMED = 3
+
+
+def files_of(run: Path) -> list[Path]:
+    """Files of a run that nothing but a scan replaces."""
+    names = (*RESULTS, LOG, EVALUATION, FACTORS)
+    return [run / name for name in names]
 
 
 def versions() -> dict[str, str]:
@@ -56,20 +74,51 @@ def versions() -> dict[str, str]:
     }
 
 
+class _LogFormatter(logging.Formatter):
+    """Lines of a log, with what is invisible in them made visible."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        lines = super().format(record).split("\n")
+        return "\n".join(map(visible, lines))
+
+
 @contextmanager
 def logged(run: Path) -> Iterator[None]:
-    """Keep a copy of the log in the run folder."""
+    """Keep a copy of the log in the run folder, with the traceback of a fault.
+
+    Raises:
+        AssayError: The folder cannot be written.
+    """
+    path = run / LOG
     try:
         run.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(run / "log.txt", encoding="utf-8")
+        with path.open("a", encoding="utf-8") as file:
+            if not file.tell():
+                file.write(LOG_HEADER + "\n")
+        handler = logging.FileHandler(path, encoding="utf-8")
     except OSError as error:
         raise AssayError(f"{run}: cannot be written ({error.strerror})") from None
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(_LogFormatter())
     log.addHandler(handler)
     level = log.level
     log.setLevel(min(level or logging.INFO, logging.INFO))
     try:
         yield
+    except AssayError:
+        raise
+    except Exception as error:
+        # To the file alone: the caller decides what is said of it.
+        handler.handle(
+            log.makeRecord(
+                *(log.name, logging.ERROR, __file__, 0, "a fault of assay", ()),
+                (type(error), error, error.__traceback__),
+            )
+        )
+        kept_in(error, path)
+        raise
     finally:
         log.setLevel(level)
         log.removeHandler(handler)
@@ -80,9 +129,11 @@ def earlier_config(run: Path) -> dict[str, Any] | None:
     """Read what the run in a folder was of; None where there is no finished one.
 
     Raises:
-        AssayError: The folder holds files of other origin that a run would replace.
+        AssayError: The folder holds files of other origin that a run would replace,
+            add to or delete.
     """
     path = run / "config.json"
+    own_log = _is_own_log(run / LOG)
     if path.is_file():
         try:
             config = json.loads(path.read_text(encoding="utf-8"))
@@ -91,16 +142,40 @@ def earlier_config(run: Path) -> dict[str, Any] | None:
         wanted = {"input", "model", "settings", "key"}
         if isinstance(config, dict) and wanted <= set(config):
             return config
-    # A scan that was killed has its evidence, and perhaps some results, but no config.
-    elif any(run.glob("evidence-*")):
+    # A scan that was killed has its log, and perhaps some results, but no config.
+    elif own_log:
         return None
-    for name in RESULTS:
+    for name in (*RESULTS, EVALUATION, FACTORS, PROXY, WITHOUT):
         if (run / name).exists():
             raise AssayError(
                 f"{run / name}: not written by assay, and a scan would replace it; "
                 "choose another --out"
             )
     return None
+
+
+def _is_own_log(path: Path) -> bool:
+    """Whether a scan has written a log here.
+
+    Raises:
+        AssayError: There is a file of another origin, to which nothing may be added.
+    """
+    if not os.path.lexists(path):
+        return False
+    try:
+        # Killed right after it was made, a log is empty.
+        if path.is_file() and not path.stat().st_size:
+            return False
+        if path.is_file():
+            with path.open("rb") as file:
+                if file.readline(200).rstrip() == LOG_HEADER.encode():
+                    return True
+    except OSError as error:
+        raise AssayError(f"{path}: cannot be read ({reason(error)})") from None
+    raise AssayError(
+        f"{path}: not written by assay (its first line is not {LOG_HEADER!r}), and a "
+        "scan would add to it; choose another --out, or rename that file"
+    )
 
 
 def refuse_other(run: Path, earlier: dict[str, Any], config: dict[str, Any]) -> None:

@@ -23,8 +23,7 @@ from assay.detectors import (
     proposers,
 )
 from assay.detectors.evidence import Evidence, response_groups
-from assay.errors import AssayError
-from assay.files import write_json
+from assay.files import check_outputs, write_json
 from assay.gather import Place, gather, load_evidence
 from assay.influence.sharding import ALONE, Shard
 from assay.job import Job, Model, job_of
@@ -34,6 +33,11 @@ from assay.models.log_probs import response_log_probs
 from assay.models.tune import TuneSettings, tune
 from assay.report.build import forget_evaluation, write_report
 from assay.runs import (
+    FACTORS,
+    LOG,
+    PROXY,
+    RESULTS,
+    WITHOUT,
     earlier_config,
     logged,
     refuse_other,
@@ -51,6 +55,8 @@ from assay.verify.rounds import experiments, verdict_of
 log = logging.getLogger("assay")
 
 SMALL_GROUP = 20
+# Seeds are below this.
+SEEDS = 2**32
 
 
 def say_what_is_looked_at(corpus: Corpus) -> None:
@@ -81,6 +87,7 @@ class Models:
         run: Folder in which models are tuned.
         bars: Given a label, returns a progress bar.
         shard: This process's share.
+        overwrite: Whether a proxy that was tuned otherwise may be replaced.
         timings: Stage to seconds, filled here.
     """
 
@@ -88,6 +95,7 @@ class Models:
     run: Path
     bars: Bars
     shard: Shard
+    overwrite: bool = False
     timings: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -118,13 +126,18 @@ class Models:
         if job.is_proxy and not self.shard.is_main:
             # The main process has tuned by now.
             self.shard.wait()
-            return load_model(str(self.run / "proxy"))
+            return load_model(str(self.run / PROXY))
         lm = load_model(job.model) if isinstance(job.model, str) else job.model
         if job.proxy_tuning is None:
             return lm
         with self.timed("tune"), self.bars("tuning a proxy") as advance:
             return tune(
-                lm, job.corpus, self.run / "proxy", job.proxy_tuning, progress=advance
+                lm,
+                job.corpus,
+                self.run / PROXY,
+                job.proxy_tuning,
+                overwrite=self.overwrite,
+                progress=advance,
             )
 
     def log_probs(self, model: Callable[[], LanguageModel]) -> LogProbs:
@@ -147,13 +160,14 @@ class Models:
         kept = corpus.select(sorted(set(range(len(corpus))) - set(rows)))
         fresh = self._fresh
         base = load_model(fresh) if isinstance(fresh, str) else deepcopy(fresh)
-        tuning = replace(tuning, seed=tuning.seed + attempt)
-        out = self.run / "without"
+        tuning = replace(tuning, seed=(tuning.seed + attempt) % SEEDS)
+        out = self.run / WITHOUT
         with (
             self.timed("retrain"),
             self.bars("tuning without doubtful rows") as advance,
         ):
-            lm = tune(base, kept, out, tuning, progress=advance)
+            # What a scan that was killed has left there is of no further use.
+            lm = tune(base, kept, out, tuning, overwrite=True, progress=advance)
         shutil.rmtree(out, ignore_errors=True)
         return self.log_probs(lambda: lm)
 
@@ -195,18 +209,32 @@ def scan(
         AssayError: Bad settings or data, or the folder cannot be written or holds
             another run.
     """
-    if settings.detector not in DETECTORS:
-        raise AssayError(
-            f"unknown detector {settings.detector!r}; known: {', '.join(DETECTORS)}"
-        )
-    if len(corpus) < 2:
-        raise AssayError(f"{corpus.source}: one row; a scan compares rows with others")
     job = job_of(corpus, settings, model, base_model, proxy, queries)
     say_what_is_looked_at(corpus)
     # Before anything is written where it may not be.
     earlier = earlier_config(run)
+    check_outputs(
+        [run / name for name in written_by(job)],
+        job.read,
+        # What is there is a run of assay, and whether it may be replaced depends on
+        # whether it is this one.
+        overwrite=True,
+        folder=run,
+    )
     with logged(run) if shard.is_main else nullcontext():
-        return _scan(job, run, bars, shard, None if overwrite else earlier)
+        return _scan(job, run, bars, shard, None if overwrite else earlier, overwrite)
+
+
+def written_by(job: Job) -> list[str]:
+    """Name the files of a run folder that a scan replaces, and its models' folders."""
+    names = [*RESULTS, LOG]
+    if job.settings.factors is None:
+        names.append(FACTORS)
+    if job.is_proxy:
+        names.append(PROXY)
+    if job.retraining is not None:
+        names.append(WITHOUT)
+    return names
 
 
 def _scan(
@@ -215,6 +243,7 @@ def _scan(
     bars: Bars,
     shard: Shard,
     earlier: dict[str, Any] | None,
+    overwrite: bool,
 ) -> dict[str, Any]:
     corpus, settings = job.corpus, job.settings
     # File times may differ between machines.
@@ -232,7 +261,7 @@ def _scan(
             len(groups),
             SMALL_GROUP,
         )
-    models = Models(job, run, bars, shard)
+    models = Models(job, run, bars, shard, overwrite)
     evidence = load_evidence(place.store, key, corpus) if shard.is_main else None
     reused = shard.broadcast_object(evidence is not None)
     if not reused:

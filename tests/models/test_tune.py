@@ -118,12 +118,25 @@ def test_finished_folder_is_reused(causal, corpus, tmp_path):
 
     again = tune(build("llama"), corpus, tmp_path / "out", FAST, progress=never)
     assert torch.equal(losses(again), losses(tuned))
+    again = tune(
+        build("llama"), corpus, tmp_path / "out", FAST, overwrite=True, progress=never
+    )
+    assert torch.equal(losses(again), losses(tuned))
     other = dataclasses.replace(FAST, seed=5)
     with pytest.raises(AssertionError):
-        tune(build("llama"), corpus, tmp_path / "out", other, progress=never)
+        tune(
+            build("llama"),
+            corpus,
+            tmp_path / "out",
+            other,
+            overwrite=True,
+            progress=never,
+        )
 
 
-def test_checkpoint_of_another_run_is_ignored(corpus, tmp_path, caplog):
+def test_checkpoint_of_another_run_is_replaced_only_when_asked(
+    corpus, tmp_path, caplog
+):
     def kill(done, _):
         if done == 3:
             raise Killed
@@ -131,9 +144,13 @@ def test_checkpoint_of_another_run_is_ignored(corpus, tmp_path, caplog):
     other = dataclasses.replace(FAST, learning_rate=1e-3)
     with pytest.raises(Killed):
         tune(build("llama"), corpus, tmp_path / "a", other, progress=kill)
+    before = (tmp_path / "a" / CHECKPOINT).read_bytes()
+    with pytest.raises(AssayError, match="a: holds the checkpoint of another run"):
+        tune(build("llama"), corpus, tmp_path / "a", FAST)
+    assert (tmp_path / "a" / CHECKPOINT).read_bytes() == before
     with caplog.at_level(logging.WARNING, "assay"):
-        one = tune(build("llama"), corpus, tmp_path / "a", FAST)
-    assert "of another run" in caplog.text
+        one = tune(build("llama"), corpus, tmp_path / "a", FAST, overwrite=True)
+    assert "of another run and will be replaced" in caplog.text
     two = tune(build("llama"), corpus, tmp_path / "b", FAST)
     assert same(weights(one), weights(two))
 
@@ -181,8 +198,13 @@ def test_lora_does_not_write_over_its_base(causal, corpus, tmp_path):
     out = tmp_path / "out"
     tune(causal, corpus, out, FAST)
     settings = dataclasses.replace(FAST, lora_rank=2)
-    with pytest.raises(AssayError, match="holds the adapter's base"):
-        tune(load_model(str(out)), corpus, out, settings)
+    with pytest.raises(AssayError, match="is read by the same command"):
+        tune(load_model(str(out)), corpus, out, settings, overwrite=True)
+    # Nor does an adapter that goes by another name.
+    lm = tune(load_model(str(out)), corpus, tmp_path / "adapter", settings)
+    lm.name = "adapter"
+    with pytest.raises(AssayError, match="is read by the same command"):
+        tune(lm, corpus, out, settings, overwrite=True)
     load_model(str(out))
 
 
@@ -259,7 +281,7 @@ def test_schedules():
         ({"schedule": "x"}, "unknown schedule 'x'; known: linear, cosine, constant"),
         ({"optimizer": "x"}, "unknown optimizer 'x'; known: adamw, lion"),
         ({"template": "x"}, "unknown template"),
-        ({"max_length": 1}, "all 6 rows are longer"),
+        ({"max_length": 2}, "all 6 rows are longer"),
     ],
 )
 def test_wrong_settings_leave_no_folder(causal, corpus, tmp_path, more, message):
@@ -340,7 +362,9 @@ def test_old_marker_never_claims_new_weights(causal, corpus, tmp_path, monkeypat
     tune(build("llama"), corpus, tmp_path, FAST)
     monkeypatch.setattr(module, "save_model", no_space)
     with pytest.raises(AssayError):
-        tune(causal, corpus, tmp_path, dataclasses.replace(FAST, seed=3))
+        tune(
+            causal, corpus, tmp_path, dataclasses.replace(FAST, seed=3), overwrite=True
+        )
     assert not (tmp_path / DONE).exists()
 
 

@@ -18,6 +18,9 @@ def clean_command(
     out: Annotated[
         Path | None, typer.Option(help="Folder to write into; the run by default.")
     ] = None,
+    overwrite: Annotated[
+        bool, o.overwriting("the clean and removed rows that are there already")
+    ] = False,
     decisions: Annotated[
         Path | None,
         typer.Option(
@@ -39,12 +42,15 @@ def clean_command(
     """Write the clean and the removed rows in the input's own format."""
     corpus = o.read(input, format, map, split)
     from assay.data.write import write_corpus
+    from assay.files import check_outputs
     from assay.runs import clean
 
-    kept, removed = clean(corpus, run, decisions, unsure)
     folder = out or run
     # A datasets folder has no suffix; a file keeps its own.
     suffix = "" if corpus.container == "datasets" else Path(input).suffix
-    for name, part in (("clean", kept), ("removed", removed)):
-        path = write_corpus(part, folder / f"{name}{suffix}")
+    paths = [folder / f"{name}{suffix}" for name in ("clean", "removed")]
+    check_outputs(paths, [input, decisions], overwrite=overwrite, folder=folder)
+    parts = clean(corpus, run, decisions, unsure)
+    for path, part in zip(paths, parts, strict=True):
+        write_corpus(part, path)
         console().print(f"{len(part)} rows: {safe(str(path))}")

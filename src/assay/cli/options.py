@@ -11,11 +11,28 @@ import typer
 
 from assay.cli.console import set_quiet
 from assay.errors import AssayError
+from assay.ranges import RANGES, check_number
 
 if TYPE_CHECKING:
     from assay.data.corpus import Corpus
     from assay.models.tune import TuneSettings
     from assay.settings import ScanSettings
+
+
+def number(setting: str, flag: str, help: str) -> Any:
+    """Describe an option that is a number, and has the range of a setting."""
+
+    def check(value: Any) -> Any:
+        check_number(setting, value, f"{flag} {value}")
+        return value
+
+    return typer.Option(flag, callback=check, help=f"{help} ({RANGES[setting]})")
+
+
+def overwriting(what: str) -> Any:
+    """Describe the option that allows to replace what is there."""
+    return typer.Option("--overwrite", help=f"Replace {what}; what is read, never.")
+
 
 TrainingArgument = Annotated[
     str, typer.Argument(help="Training data: a file, datasets folder or hub id.")
@@ -48,12 +65,7 @@ VerifyOption = Annotated[
 ]
 FdrOption = Annotated[
     float,
-    typer.Option(
-        "--fdr",
-        min=0.0001,
-        max=0.5,
-        help="Tolerated share of false flags, in expectation.",
-    ),
+    number("fdr", "--fdr", "Tolerated share of false flags, in expectation."),
 ]
 DetectorOption = Annotated[
     str,
@@ -93,12 +105,12 @@ TemplateOption = Annotated[
     ),
 ]
 LengthOption = Annotated[
-    int, typer.Option("--max-length", min=2, help="Longest example in tokens.")
+    int, number("max_length", "--max-length", "Longest example in tokens.")
 ]
 Bf16Option = Annotated[
     bool, typer.Option("--bf16/--no-bf16", help="Run the model in bfloat16.")
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+SeedOption = Annotated[int, number("seed", "--seed", "Seed of everything random.")]
 QueriesOption = Annotated[
     str | None,
     typer.Option(
@@ -108,7 +120,7 @@ QueriesOption = Annotated[
     ),
 ]
 QueryCountOption = Annotated[
-    int, typer.Option("--query-count", min=1, help="Test inputs to draw from them.")
+    int, number("queries", "--query-count", "Test inputs to draw from them.")
 ]
 InfluenceOption = Annotated[
     bool,
@@ -127,13 +139,13 @@ AttributionOption = Annotated[
 ]
 DampingOption = Annotated[
     float,
-    typer.Option(
-        "--damping", help="Damping of the curvature, of its mean in each layer."
+    number(
+        "damping", "--damping", "Damping of the curvature, of its mean in each layer."
     ),
 ]
 FactorRowsOption = Annotated[
     int,
-    typer.Option("--factor-rows", min=1, help="Rows the curvature is estimated on."),
+    number("factor_rows", "--factor-rows", "Rows the curvature is estimated on."),
 ]
 FactorsOption = Annotated[
     str | None,
@@ -149,14 +161,14 @@ ModulesOption = Annotated[
 ]
 FirstLayersOption = Annotated[
     int | None,
-    typer.Option("--first-layers", min=1, help="Track the first K blocks only."),
+    number("first_layers", "--first-layers", "Track the first K blocks only."),
 ]
 RankOption = Annotated[
     int,
-    typer.Option("--rank", min=1, help="Side of a layer's projected gradients."),
+    number("rank", "--rank", "Side of a layer's projected gradients."),
 ]
 TokenBudgetOption = Annotated[
-    int, typer.Option("--token-budget", min=1, help="Padded tokens in a batch.")
+    int, number("token_budget", "--token-budget", "Padded tokens in a batch.")
 ]
 CheckpointingOption = Annotated[
     bool,
@@ -167,27 +179,31 @@ CheckpointingOption = Annotated[
 ]
 MaxMemoryOption = Annotated[
     float | None,
-    typer.Option(
+    number(
+        "max_memory",
         "--max-memory",
-        min=0.001,
-        help="GiB a scan may take besides the model; what is free by default.",
+        "GiB a scan may take besides the model; what is free by default.",
     ),
 ]
 ProxyEpochsOption = Annotated[
     int,
-    typer.Option(
+    number(
+        "epochs",
         "--epochs",
-        min=1,
-        help="Epochs of tuning --base-model (where --model does not note its own).",
+        "Epochs of tuning --base-model (where --model does not note its own).",
     ),
 ]
 ProxyRateOption = Annotated[
     float,
-    typer.Option("--learning-rate", help="Peak learning rate of tuning --base-model."),
+    number(
+        "learning_rate",
+        "--learning-rate",
+        "Peak learning rate of tuning --base-model.",
+    ),
 ]
 ProxyLoraOption = Annotated[
     int,
-    typer.Option("--lora-rank", min=0, help="Tune --base-model by LoRA of this rank."),
+    number("lora_rank", "--lora-rank", "Tune --base-model by LoRA of this rank."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 QuietOption = Annotated[
@@ -234,13 +250,18 @@ def read(
 
     from assay.data.read import read_corpus
 
-    columns = {}
+    columns: dict[str, str] = {}
     for entry in mapping or []:
         name, separator, column = entry.partition("=")
         if not separator or name not in ("text", "response", "instruction", "task"):
             raise AssayError(
                 f"--map {entry}: expected text=COLUMN, response=COLUMN, "
                 "instruction=COLUMN or task=COLUMN"
+            )
+        if name in columns:
+            raise AssayError(
+                f"--map {entry}: {name} is {columns[name]!r} already; give one column "
+                "for each"
             )
         columns[name] = column
     corpus = read_corpus(source, format=format, mapping=columns, split=split)

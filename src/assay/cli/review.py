@@ -191,8 +191,8 @@ def review_command(
     ] = None,
     most: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Rows to show; by default the flagged ones and 20 more."
+        o.number(
+            "most", "--most", "Rows to show; by default the flagged ones and 20 more."
         ),
     ] = None,
     again: Annotated[
@@ -202,6 +202,9 @@ def review_command(
         Path | None,
         typer.Option(help="Write them as CSV for Argilla or Label Studio, and end."),
     ] = None,
+    overwrite: Annotated[
+        bool, o.overwriting("the file of --export if it is there")
+    ] = False,
     format: o.FormatOption = None,
     map: o.MapOption = None,
     split: o.SplitOption = "train",
@@ -214,16 +217,22 @@ def review_command(
     terminal, each line is a key.
     """
     from assay.decisions import read_decisions, row_hash
+    from assay.files import check_outputs
     from assay.review import export as write_csv
     from assay.review import suspects
-    from assay.runs import read_scores
+    from assay.runs import files_of, read_scores
 
+    path = run / "decisions.jsonl"
+    if export is not None:
+        read = [input, path, *files_of(run)]
+        check_outputs([export], read, overwrite=overwrite)
     known: dict[str, str | None] = dict.fromkeys(read_scores(run, ["id"])["id"])
     source, corpus = _data(run, input, format, map, split)
     listed = suspects(run, corpus, most)
     rows = corpus.examples if corpus is not None else listed
     known |= {r.id: row_hash(r.text, r.response) for r in rows}
-    path = run / "decisions.jsonl"
+    if export is not None:
+        check_outputs([export], [source], overwrite=overwrite)
     decisions = read_decisions(path, known) if path.exists() else {}
     out = console()
     if export is not None:

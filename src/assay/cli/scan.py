@@ -172,10 +172,7 @@ def scan_command(
         Path | None, typer.Option(help="Run folder; runs/DATE by default.")
     ] = None,
     overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite", help="Replace a run of other data or settings in --out."
-        ),
+        bool, o.overwriting("a run of other data or settings in --out")
     ] = False,
     verify: o.VerifyOption = True,
     fdr: o.FdrOption = 0.05,

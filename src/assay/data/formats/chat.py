@@ -297,9 +297,7 @@ def with_background(
         system="\n\n".join(p for p in (system, found.example.system) if p),
         tools=json_text(record, tools, where),
     )
-    return replace(
-        found, example=example, fields=found.fields | {system_field, tools}
-    )
+    return replace(found, example=example, fields=found.fields | {system_field, tools})
 
 
 def places(turns: Sequence[Turn], where: str) -> tuple[int | None, int]:

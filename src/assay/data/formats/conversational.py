@@ -37,9 +37,7 @@ def read(record: Record, mapping: Mapping[str, str], where: str) -> Reading:
         for field in (PROMPT, COMPLETION)
         for name in chat.unread_in_turns(record[field], field, mapping)
     ]
-    return replace(
-        found, fields=found.fields | {PROMPT, COMPLETION}, unread=unread
-    )
+    return replace(found, fields=found.fields | {PROMPT, COMPLETION}, unread=unread)
 
 
 def _turns(

@@ -192,7 +192,9 @@ def write(
     return after
 
 
-def _edited_prompt(raw: Sequence[Any], mapping: Mapping[str, str], text: str) -> list[Any]:
+def _edited_prompt(
+    raw: Sequence[Any], mapping: Mapping[str, str], text: str
+) -> list[Any]:
     who, what = chat.turn_keys(raw[0], mapping)
     stub = {who: mapping.get("assistant", "assistant"), what: "-"}
     return chat.edited_turns([*raw, stub], mapping, text, None)[:-1]
