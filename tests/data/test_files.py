@@ -417,7 +417,7 @@ def test_hub_id_that_does_not_load(monkeypatch):
 
     monkeypatch.setattr(datasets, "load_dataset", load)
     with pytest.raises(
-        AssayError, match=r"hub data set 'a/b' cannot.*: offline for now"
+        AssayError, match=r"hf://a/b: cannot be loaded from the hub: offline for now"
     ):
         read_corpus("hf://a/b")
 
@@ -501,12 +501,12 @@ def test_nulls_and_repeated_columns_in_tables():
 @pytest.mark.parametrize(
     ("source", "options", "message"),
     [
-        ("absent.jsonl", {}, "absent.jsonl: no such file or folder"),
-        ("no/such.JSONL", {}, "no/such.JSONL: no such file or folder"),
+        ("absent.jsonl", {}, "'absent.jsonl': no such file or folder"),
+        ("no/such.JSONL", {}, "'no/such.JSONL': no such file or folder"),
         ("./a/b", {}, "no such file or folder"),
         ("a" * 300 + ".jsonl", {}, "cannot be read .File name too long"),
         ("folder", {}, "folder: no data file in it"),
-        ("a/b", {}, "a/b: no such file.*; for the hub's data set write hf://a/b"),
+        ("a/b", {}, "'a/b': no such file.*; for the hub's data set write hf://a/b"),
         (
             "data.jsonl",
             {"format": "xml"},

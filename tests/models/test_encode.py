@@ -9,12 +9,12 @@ from assay.errors import AssayError
 from assay.models.encode import (
     IGNORED,
     EncodedExample,
-    begins_with_bos,
     collate,
     encode,
     prompt_ids,
     token_batches,
 )
+from assay.models.special_tokens import begins_with_bos
 
 from .conftest import example
 

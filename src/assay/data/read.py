@@ -30,10 +30,9 @@ from assay.data.shards import files_in, is_pattern, is_saved_dataset, joined
 from assay.data.tables import read_folder, read_hub, read_parquet
 from assay.data.text_files import decoded, read_json, read_text
 from assay.errors import AssayError
+from assay.hub import not_found, parse_hub
 
 log = logging.getLogger("assay")
-
-HUB = "hf://"
 
 
 def _read_file(path: Path, skip: bool, is_shard: bool = False) -> Rows:
@@ -76,9 +75,9 @@ def _read_shards(source: str, split: str, skip: bool) -> Rows:
 
 
 def _read_container(source: str, split: str, skip: bool) -> Rows:
-    if source.startswith(HUB):
-        name = source.removeprefix(HUB).removeprefix("datasets/").strip("/")
-        return read_hub(name, split)
+    hub = parse_hub(source)
+    if hub is not None and hub.online:
+        return read_hub(hub.name, split)
     if is_stream(source):
         return _read_pipe(source, skip)
     path = Path(source)
@@ -90,10 +89,7 @@ def _read_container(source: str, split: str, skip: bool) -> Rows:
         return _read_shards(source, split, skip)
     if is_pattern(source):
         return _read_shards(source, split, skip)
-    # Names that could be meant for a local path never leave the machine.
-    is_hub = source.count("/") == 1 and source[0] not in "./~"
-    advice = f"; for the hub's data set write {HUB}{source}" if is_hub else ""
-    raise AssayError(f"{source}: no such file or folder{advice}")
+    raise not_found("data set", source)
 
 
 def _unique(examples: Sequence[Example]) -> tuple[Example, ...]:

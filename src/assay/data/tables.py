@@ -7,6 +7,7 @@ from typing import Any
 
 from assay.data.layout import Rows, listed, reason, shortened, unique_names
 from assay.errors import AssayError
+from assay.hub import SCHEME, quiet_hub
 
 
 def _table_rows(source: str, table: Any, container: str) -> Rows:
@@ -110,10 +111,10 @@ def read_hub(source: str, split: str) -> Rows:
     from datasets import load_dataset
 
     try:
-        data = load_dataset(source, split=split)
+        with quiet_hub():
+            data = load_dataset(source, split=split)
     except Exception as error:
         raise AssayError(
-            f"{source}: no such file, and hub data set {source!r} cannot be loaded: "
-            f"{reason(error)}"
+            f"{SCHEME}{source}: cannot be loaded from the hub: {reason(error)}"
         ) from None
     return dataset_rows(source, data)

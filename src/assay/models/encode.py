@@ -13,15 +13,10 @@ from torch import Tensor
 from assay.data.corpus import Example
 from assay.errors import AssayError
 from assay.models.load import LanguageModel
+from assay.models.special_tokens import begins_with_bos
 from assay.models.templates import render_answer, render_prompt, template_name
 
 log = logging.getLogger("assay")
-
-
-def begins_with_bos(tokenizer: Any) -> bool:
-    """Whether a tokenizer puts its own beginning-of-sequence token before a text."""
-    bos = tokenizer.bos_token_id
-    return bos is not None and tokenizer("a")["input_ids"][:1] == [bos]
 
 
 IGNORED = -100
