@@ -38,9 +38,7 @@ def test_what_is_there_already_is_replaced_only_when_asked(kind: str) -> None:
     else:
         Path("other").write_text("")
         out.symlink_to("other" if kind == "link" else "nowhere")
-    with pytest.raises(
-        AssayError, match=r"^out: exists already; .* --overwrite to"
-    ):
+    with pytest.raises(AssayError, match=r"^out: exists already; .* --overwrite to"):
         check_outputs([Path("new"), out], ["data.jsonl"])
     check_outputs([Path("new"), out], ["data.jsonl"], overwrite=True)
 

@@ -72,8 +72,8 @@ def test_nor_is_one_whose_weights_are_links_into_the_folder(causal, corpus, tmp_
     lm = load_model(str(tmp_path / "real"))
     tune(lm, corpus, tmp_path / "copy", FAST, overwrite=True)
     assert content(tmp_path / "real") == before
-    assert content(tmp_path / "copy")["model.safetensors"] != (
-        before["model.safetensors"]
+    assert (
+        content(tmp_path / "copy")["model.safetensors"] != (before["model.safetensors"])
     )
 
 
@@ -91,9 +91,10 @@ def test_another_model_is_replaced_only_when_asked(causal, corpus, tmp_path):
     refused(message, causal, corpus, out, FAST)
     tuned = tune(causal, corpus, out, FAST, overwrite=True)
     assert not load_model(str(out)).is_encoder_decoder
-    assert json.loads((out / DONE).read_text())["key"] == noted_as(
-        tuned.name, corpus, FAST
-    )["key"]
+    assert (
+        json.loads((out / DONE).read_text())["key"]
+        == noted_as(tuned.name, corpus, FAST)["key"]
+    )
 
 
 def test_another_run_is_named_by_what_differs(causal, corpus, tmp_path):
