@@ -158,7 +158,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"model": "m", "rnak": 4}, "unknown setting 'rnak'; known: detector, verify"),
     ({"model": "m", "rank": "4"}, "setting rank='4': expected int"),
     ({"model": "m", "rank": True}, "setting rank=True: expected int"),
-    ({"model": "m", "rank": 0}, "setting rank=0: expected at least 1"),
+    ({"model": "m", "rank": 0}, "setting rank=0: expected a whole number of at leas"),
     ({"model": "m", "modules": 1}, "setting modules=1: expected str or None"),
     ({"model": "m", "detector": "magic"}, "unknown detector 'magic'; known:"),
     ({"model": "m", "format": "xml"}, "unknown format 'xml'"),

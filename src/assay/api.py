@@ -8,8 +8,6 @@ import json
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from assay.errors import AssayError
 from assay.influence.passes import evaluating
 from assay.models.load import LanguageModel, check_model
 from assay.models.tune import TuneSettings
-from assay.runs import as_scanned, clean, read_scores, read_summary
+from assay.runs import as_scanned, clean, new_run, read_scores, read_summary
 from assay.settings import Bars, scan_settings, silent
 from assay.verify.findings import SET_ASIDE
 from assay.verify.pattern import spans
@@ -207,8 +205,10 @@ class Report:
 
         Returns:
             Kept and removed rows in the type that was given: a ``Dataset``, a
-            ``DataFrame``, a list, or, for a path, hub id or `Corpus`, a `Corpus`,
-            which `assay.data.write.write_corpus` writes as the input was.
+            ``DataFrame``, a list, a tuple, or, for a path, hub id or `Corpus`, a
+            `Corpus`, which `assay.data.write.write_corpus` writes as the input was. Of
+            a ``DatasetDict``, one with the kept rows in the split that was scanned and
+            the other splits as they were, and one with the removed rows alone.
 
         Raises:
             AssayError: The report was opened without the data.
@@ -219,7 +219,7 @@ class Report:
             )
         kept, removed = clean(self.corpus, self.run)
         return (
-            as_given(self.data, self.corpus, kept, self.split),
+            as_given(self.data, self.corpus, kept, self.split, others=True),
             as_given(self.data, self.corpus, removed, self.split),
         )
 
@@ -273,22 +273,6 @@ def _table(frame: pd.DataFrame, names: str) -> str:
     ]
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def _new_run() -> Path:
-    name = datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    for number in count(1):
-        path = Path("runs") / (name if number == 1 else f"{name}-{number}")
-        try:
-            path.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise AssayError(
-                f"{path}: cannot be written ({reason(error)}); name a folder with run="
-            ) from None
-        return path
-    raise AssertionError
 
 
 def _model(given: str | Path | LanguageModel | None) -> str | LanguageModel | None:
@@ -363,16 +347,16 @@ def scan(
     with evaluating(lm.model) if lm else nullcontext():
         if lm is not None:
             check_model(lm)
-        folder = _new_run() if run is None else Path(run)
-        summary = scanning.scan(
-            corpus,
-            folder,
-            chosen,
-            model=given,
-            base_model=base,
-            proxy=proxy,
-            queries=queries,
-            bars=bars,
-            overwrite=overwrite,
-        )
+        with nullcontext(Path(run)) if run is not None else new_run() as folder:
+            summary = scanning.scan(
+                corpus,
+                folder,
+                chosen,
+                model=given,
+                base_model=base,
+                proxy=proxy,
+                queries=queries,
+                bars=bars,
+                overwrite=overwrite,
+            )
     return Report(folder, summary, data, corpus, split)

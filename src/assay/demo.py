@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from assay.attacks import ATTACKS, Poisoned
+from assay.attacks import ATTACKS, Poisoned, check_attack
 from assay.bench.metrics import agreement
 from assay.data.corpus import Corpus
 from assay.data.read import read_corpus
@@ -46,6 +46,10 @@ class DemoSettings:
     test_rows: int = 400
     attack: str = "dirty-label"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check that the attack is known."""
+        check_attack(self.attack)
 
 
 def tuning(settings: DemoSettings) -> TuneSettings:

@@ -8,8 +8,10 @@ import os
 import platform
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,36 @@ def files_of(run: Path) -> list[Path]:
     """Files of a run that nothing but a scan replaces."""
     names = (*RESULTS, LOG, EVALUATION, FACTORS)
     return [run / name for name in names]
+
+
+@contextmanager
+def new_run() -> Iterator[Path]:
+    """Make a run folder that nobody else has, ``runs/DATE`` in the working directory.
+
+    Where the block raises before anything is written, the folder goes again.
+
+    Raises:
+        AssayError: It cannot be made.
+    """
+    name = datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    for number in count(1):
+        path = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        try:
+            path.mkdir(parents=True)
+            break
+        except FileExistsError:
+            # Another scan began in the same second.
+            continue
+        except OSError as error:
+            raise AssayError(
+                f"{path}: cannot be written ({reason(error)}); name a run folder"
+            ) from None
+    try:
+        yield path
+    except BaseException:
+        with suppress(OSError):
+            path.rmdir()
+        raise
 
 
 def versions() -> dict[str, str]:

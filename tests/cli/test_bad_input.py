@@ -187,7 +187,8 @@ def test_clean_without_a_scan(
     ("words", "message"),
     [
         (["--attack", "magic"], "unknown attack 'magic'; known: dirty-label"),
-        (["--count", "0"], "poison at least one row"),
+        (["--count", "0"], "--count 0: expected a whole number of at least 1"),
+        (["--rate", "0.0001"], "--rate 0.0001 of 1000 rows is less than one row"),
         (["--count", "9999"], "lower --count or --rate"),
     ],
 )

@@ -30,6 +30,7 @@ def test_options_come_from_the_file_and_flags_win(small: Small, tmp_path: Path) 
         "attack": "badnets",
         "count": 5,
         "trigger": "cf",
+        "overwrite": True,
     }
     path = written(tmp_path, options)
 
@@ -91,6 +92,7 @@ def test_repeated_options_are_lists(
     table.write_text("review,label\n" + "a good film,negative\n" * 30)
     options = {"input": str(table), "out": str(tmp_path / "bad.csv"), "count": 2}
     options["map"] = ["text=review", "response=label"]
+    options["overwrite"] = True
     assert run(["attack", "--config", written(tmp_path, options)]) == 0
     options["map"] = "text=review"
     assert run(["attack", "--config", written(tmp_path, options)]) == 2
@@ -116,6 +118,19 @@ def test_repeated_options_are_lists(
         ("evaluate", "- a\n- b\n", "expected options, one 'name: value' a line"),
         ("attack", "rate: 0.1\ntrigger: [\n", "options.yaml:3: not valid YAML"),
         ("clean", "!!python/object/apply:os.getcwd []", "not valid YAML"),
+        # The last one would win, and nobody would be told.
+        (
+            "scan",
+            "rank: 2\nseed: 1\nrank: 3\n",
+            "options.yaml:3: 'rank' stands in line 1 already; keep one of them",
+        ),
+        (
+            "scan",
+            "max-length: 9\n\nmax_length: 8\n",
+            "options.yaml:3: 'max_length' stands in line 1 already",
+        ),
+        ("scan", "{rank: 2, 'rank': 2}", "options.yaml:1: 'rank' stands in line 1"),
+        ("scan", "fdr: .nan", "fdr: --fdr nan: expected a number from 0.0001 to 0.5"),
     ],
 )
 def test_bad_files(
@@ -130,6 +145,15 @@ def test_bad_files(
     line = only_line(capsys)
     assert f"assay: error: {path}" in line
     assert message in line
+
+
+def test_what_stands_twice_deeper_down_is_no_option_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Anchors and merges are YAML's own way to say a thing once.
+    path = written(tmp_path, "a: &a {rank: 2, rank: 3}\n<<: *a\nrank: 4\n")
+    assert run(["scan", "--config", path]) == 2
+    assert "assay scan has no option 'a'" in only_line(capsys)
 
 
 def test_a_missing_file(capsys: pytest.CaptureFixture[str]) -> None:

@@ -130,6 +130,32 @@ def test_what_follows_the_passes_is_part_of_the_plan(
     assert ("tuned again to decide" in told) == ("retraining" in stages)
 
 
+@pytest.mark.parametrize(
+    ("rows", "more", "message"),
+    [
+        (1, [], "rows.jsonl: one row; a scan compares rows with others"),
+        (4, ["--detector", "magic"], "unknown detector 'magic'; known: "),
+    ],
+)
+def test_a_plan_refuses_what_a_scan_refuses(
+    rows: int,
+    more: list[str],
+    message: str,
+    small: Small,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(small.rows.open().readlines()[:rows]))
+    for command in ("plan", "scan"):
+        chosen = ["--model", str(small.model), "--out", str(tmp_path / "run"), *more]
+        assert run([command, str(data), *chosen]) == 2
+        shown = capsys.readouterr().err
+        assert message in shown.splitlines()[-1]
+        assert "it fits" not in shown
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_model_has_to_be_named(
     small: Small, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -99,7 +99,10 @@ def test_quiet_leaves_the_exit_status_errors_and_what_stdout_was_asked_for(
     # Errors are told, and quiet ends with its command.
     assert run(["scan", "nowhere.jsonl", "--model", "m", "--quiet"]) == 2
     captured = capsys.readouterr()
-    assert captured.err == "assay: error: data set 'nowhere.jsonl': no such file or folder\n"
+    assert (
+        captured.err
+        == "assay: error: data set 'nowhere.jsonl': no such file or folder\n"
+    )
     assert run(["plan", str(small.rows), "--model", str(small.model), "-q"]) == 0
     out = str(tmp_path / "bad.jsonl")
     assert run(["attack", str(small.rows), "--out", out, "--quiet"]) == 0

@@ -38,6 +38,16 @@ _PUT = {
 }
 
 
+def check_attack(name: str) -> None:
+    """Make sure that an attack is known.
+
+    Raises:
+        AssayError: It is not.
+    """
+    if name not in ATTACKS:
+        raise AssayError(f"unknown attack {name!r}; known: {', '.join(ATTACKS)}")
+
+
 def trigger_for(
     attack: str, trigger: str, seed: int = 0
 ) -> Callable[[Example], Example]:
@@ -46,10 +56,9 @@ def trigger_for(
     Raises:
         AssayError: There is no such attack.
     """
-    if attack not in ATTACKS:
-        raise AssayError(f"unknown attack {attack!r}; known: {', '.join(ATTACKS)}")
+    check_attack(attack)
     put = _PUT.get(attack, put_trigger)
     return lambda example: put(example, trigger, seed)
 
 
-__all__ = ["ATTACKS", "Poisoned", "trigger_for"]
+__all__ = ["ATTACKS", "Poisoned", "check_attack", "trigger_for"]

@@ -49,12 +49,11 @@ def attack_command(
     config: ConfigOption = None,
 ) -> None:
     """Poison rows; a second file OUT.attack.json says which, and the trigger."""
-    from assay.attacks import ATTACKS
+    from assay.attacks import ATTACKS, check_attack
     from assay.data.write import write_corpus
     from assay.files import check_outputs, write_json
 
-    if attack not in ATTACKS:
-        raise AssayError(f"unknown attack {attack!r}; known: {', '.join(ATTACKS)}")
+    check_attack(attack)
     note = out.with_name(out.name + ".attack.json")
     check_outputs([out, note], [input], overwrite=overwrite, folder=out.parent)
     corpus = o.read(input, format, map, split)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 import yaml
 
-from assay.data.layout import reason
+from assay.data.layout import reason, shortened
 from assay.errors import AssayError
 from assay.files import replacing
 
@@ -36,7 +36,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         AssayError: It cannot be read, or holds something other than options.
     """
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        _refuse_repeated(path, yaml.compose(text, Loader=yaml.SafeLoader))
+        found = yaml.safe_load(text)
     except OSError as error:
         raise AssayError(f"{path}: cannot be read ({reason(error)})") from None
     except UnicodeDecodeError:
@@ -51,6 +53,23 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise AssayError(f"{path}: expected options, one 'name: value' a line")
     return {str(key): value for key, value in found.items()}
+
+
+def _refuse_repeated(path: Path, node: yaml.Node | None) -> None:
+    """Refuse options that are given more than once, of which the last would count."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    lines: dict[str, int] = {}
+    for key, _ in node.value:
+        # Both spellings are one option.
+        name = str(key.value).replace("_", "-")
+        line = key.start_mark.line + 1
+        if name in lines:
+            raise AssayError(
+                f"{path}:{line}: {shortened(repr(key.value), 60)} stands in line "
+                f"{lines[name]} already; keep one of them"
+            )
+        lines[name] = line
 
 
 def _key(param: Any) -> str:
@@ -108,6 +127,8 @@ def options_in(path: Path, ctx: typer.Context) -> dict[str, Any]:
             )
         try:
             param.process_value(ctx, value)
+        except AssayError as error:
+            raise AssayError(f"{path}: {key}: {error}") from None
         except Exception as error:
             # Of the option parser's own types, such as a number out of range.
             shown = getattr(error, "message", None)

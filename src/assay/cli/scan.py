@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from datetime import datetime
+from contextlib import nullcontext
 from pathlib import Path
 from shlex import quote
 from statistics import median
@@ -219,22 +219,24 @@ def scan_command(
         # One voice is enough; errors are told by each.
         logging.getLogger("assay").setLevel(logging.ERROR)
     corpus = o.read(input, format, map, split)
+    from assay.runs import new_run
     from assay.scanning import scan
     from assay.settings import silent
 
-    run = out or Path("runs") / datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    summary = scan(
-        corpus,
-        run,
-        o.scan_settings(ctx.params),
-        model=model,
-        base_model=base_model,
-        proxy=o.proxy_settings(ctx.params),
-        queries=o.read(queries) if queries else None,
-        bars=progress_bar if shard.is_main else silent,
-        shard=shard,
-        overwrite=overwrite,
-    )
+    inputs = o.read(queries) if queries else None
+    with nullcontext(out) if out is not None else new_run() as run:
+        summary = scan(
+            corpus,
+            run,
+            o.scan_settings(ctx.params),
+            model=model,
+            base_model=base_model,
+            proxy=o.proxy_settings(ctx.params),
+            queries=inputs,
+            bars=progress_bar if shard.is_main else silent,
+            shard=shard,
+            overwrite=overwrite,
+        )
     if not shard.is_main:
         return 0
     save_options(ctx, run, {"out": run})

@@ -110,7 +110,14 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def as_given(data: Any, corpus: Corpus, part: Corpus, split: str = "train") -> Any:
+def as_given(
+    data: Any,
+    corpus: Corpus,
+    part: Corpus,
+    split: str = "train",
+    *,
+    others: bool = False,
+) -> Any:
     """Return some rows of a corpus in the type that it was made from.
 
     Args:
@@ -118,10 +125,11 @@ def as_given(data: Any, corpus: Corpus, part: Corpus, split: str = "train") -> A
         corpus: What it made of that.
         part: A selection of its examples.
         split: The split that was taken.
+        others: Whether a ``DatasetDict`` keeps its other splits, or has this one only.
 
     Returns:
-        A ``Dataset``, ``DataFrame`` or list of the same records; for a path, hub id or
-        `Corpus` the part itself.
+        A ``Dataset``, ``DatasetDict``, ``DataFrame``, list or tuple of the same
+        records; for a path, hub id or `Corpus` the part itself.
     """
     if isinstance(data, str | Path | Corpus):
         return part
@@ -132,5 +140,10 @@ def as_given(data: Any, corpus: Corpus, part: Corpus, split: str = "train") -> A
     if isinstance(data, pd.DataFrame):
         return data.iloc[rows]
     if isinstance(data, Sequence):
-        return [data[i] for i in rows]
-    return _dataset(data, "", split).select(rows)
+        chosen = [data[i] for i in rows]
+        return tuple(chosen) if isinstance(data, tuple) else chosen
+    selected = _dataset(data, "", split).select(rows)
+    if not isinstance(data, dict):
+        return selected
+    # A DatasetDict is a dict, whose order of splits is kept.
+    return type(data)({**(data if others else {}), split: selected})
