@@ -124,6 +124,7 @@ class Job:
             "format": self.corpus.format,
             "mapping": dict(self.corpus.mapping),
             "split": self.corpus.split,
+            "skip_bad_rows": any(left.is_bad for left in self.corpus.left_out),
             "model": _name(self.model),
             "base_model": None if base is None else _name(base),
             "queries": self.queries.source if self.queries else None,

@@ -44,6 +44,8 @@ def attack_command(
     format: o.FormatOption = None,
     map: o.MapOption = None,
     split: o.SplitOption = "train",
+    skip_bad_rows: o.SkipBadOption = False,
+    response_marker: o.MarkerOption = None,
     seed: o.SeedOption = 0,
     quiet: o.QuietOption = False,
     config: ConfigOption = None,
@@ -56,7 +58,7 @@ def attack_command(
     check_attack(attack)
     note = out.with_name(out.name + ".attack.json")
     check_outputs([out, note], [input], overwrite=overwrite, folder=out.parent)
-    corpus = o.read(input, format, map, split)
+    corpus = o.read(input, format, map, split, skip_bad_rows, response_marker)
     rows = count if count is not None else round(rate * len(corpus))
     if not rows:
         raise AssayError(

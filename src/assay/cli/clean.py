@@ -36,21 +36,22 @@ def clean_command(
     format: o.FormatOption = None,
     map: o.MapOption = None,
     split: o.SplitOption = "train",
+    skip_bad_rows: o.SkipBadOption = False,
+    response_marker: o.MarkerOption = None,
     quiet: o.QuietOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Write the clean and the removed rows in the input's own format."""
-    corpus = o.read(input, format, map, split)
+    corpus = o.read(input, format, map, split, skip_bad_rows, response_marker)
     from assay.data.write import write_corpus
     from assay.files import check_outputs
     from assay.runs import clean
 
     folder = out or run
-    # A datasets folder has no suffix; a file keeps its own.
-    suffix = "" if corpus.container == "datasets" else Path(input).suffix
-    paths = [folder / f"{name}{suffix}" for name in ("clean", "removed")]
+    paths = [folder / f"{name}{corpus.suffix}" for name in ("clean", "removed")]
     check_outputs(paths, [input, decisions], overwrite=overwrite, folder=folder)
     parts = clean(corpus, run, decisions, unsure)
     for path, part in zip(paths, parts, strict=True):
         write_corpus(part, path)
-        console().print(f"{len(part)} rows: {safe(str(path))}")
+        more = f", and {n} kept as they are" if (n := len(part.left_out)) else ""
+        console().print(f"{len(part)} rows{more}: {safe(str(path))}")

@@ -53,6 +53,8 @@ def evaluate_command(
     format: o.FormatOption = None,
     map: o.MapOption = None,
     split: o.SplitOption = "test",
+    skip_bad_rows: o.SkipBadOption = False,
+    response_marker: o.MarkerOption = None,
     template: o.TemplateOption = "auto",
     max_length: o.LengthOption = 512,
     bf16: o.Bf16Option = False,
@@ -61,7 +63,7 @@ def evaluate_command(
     config: ConfigOption = None,
 ) -> None:
     """Measure models on test data: labels by log-probability, or generated text."""
-    corpus = o.read(input, format, map, split)
+    corpus = o.read(input, format, map, split, skip_bad_rows, response_marker)
     note = read_attack_note(attack) if attack else None
     space = None if labels is None else [x.strip() for x in labels.split(",")]
     if space is not None and regex is not None:

@@ -83,20 +83,43 @@ FormatOption = Annotated[
     str | None,
     typer.Option(
         "--format",
-        help="Record format: alpaca, messages, sharegpt, prompt-completion, sni or "
-        "columns. Detected by default.",
+        help="Record format: messages, sharegpt, alpaca, prompt-completion, "
+        "conversational, preference, kto, sni, text, segments, columns, or another of "
+        "the page on data formats. Detected by default.",
     ),
 ]
 MapOption = Annotated[
     list[str] | None,
     typer.Option(
         "--map",
-        help="For the columns format: text=COLUMN, response=COLUMN, and optionally "
-        "instruction=COLUMN, task=COLUMN.",
+        help="What a part of a row is called, PART=FIELD: text and response for any "
+        "columns; also instruction, system, history, messages, tools, chosen, "
+        "rejected, label, task; role and content of a turn; user and assistant.",
     ),
 ]
 SplitOption = Annotated[
-    str, typer.Option("--split", help="Split of a datasets folder or hub id.")
+    str,
+    typer.Option(
+        "--split",
+        help="Split of a datasets folder, of the hub's data, or of a folder of files "
+        "whose names tell their splits.",
+    ),
+]
+SkipBadOption = Annotated[
+    bool,
+    typer.Option(
+        "--skip-bad-rows",
+        help="Leave out and list rows that cannot be read; assay clean keeps them.",
+    ),
+]
+MarkerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--response-marker",
+        metavar="TEXT",
+        help="For rows that are one formatted text: what stands in front of the "
+        "response. Markers of known chat templates are found.",
+    ),
 ]
 TemplateOption = Annotated[
     str,
@@ -240,6 +263,8 @@ def read(
     format: str | None = None,
     mapping: list[str] | None = None,
     split: str = "train",
+    skip_bad_rows: bool = False,
+    response_marker: str | None = None,
 ) -> Corpus:
     """Read a corpus and say what it was taken for.
 
@@ -248,15 +273,16 @@ def read(
     """
     import logging
 
+    from assay.data.formats import PARTS
     from assay.data.read import read_corpus
 
     columns: dict[str, str] = {}
     for entry in mapping or []:
         name, separator, column = entry.partition("=")
-        if not separator or name not in ("text", "response", "instruction", "task"):
+        if not separator or not column or name not in PARTS:
             raise AssayError(
-                f"--map {entry}: expected text=COLUMN, response=COLUMN, "
-                "instruction=COLUMN or task=COLUMN"
+                f"--map {entry}: expected PART=FIELD, with PART one of "
+                f"{', '.join(PARTS)}"
             )
         if name in columns:
             raise AssayError(
@@ -264,7 +290,17 @@ def read(
                 "for each"
             )
         columns[name] = column
-    corpus = read_corpus(source, format=format, mapping=columns, split=split)
+    if response_marker is not None:
+        if not response_marker.strip():
+            raise AssayError("--response-marker: expected a text that is not blank")
+        columns["response_marker"] = response_marker
+    corpus = read_corpus(
+        source,
+        format=format,
+        mapping=columns,
+        split=split,
+        skip_bad_rows=skip_bad_rows,
+    )
     logging.getLogger("assay").info(
         "%s: %d rows, %s records in %s",
         corpus.source,

@@ -45,6 +45,8 @@ def plan_command(
     format: o.FormatOption = None,
     map: o.MapOption = None,
     split: o.SplitOption = "train",
+    skip_bad_rows: o.SkipBadOption = False,
+    response_marker: o.MarkerOption = None,
     template: o.TemplateOption = "auto",
     max_length: o.LengthOption = 512,
     bf16: o.Bf16Option = False,
@@ -58,7 +60,7 @@ def plan_command(
     Takes the options of assay scan. Loads the model, times one batch and one
     eigendecomposition, and writes nothing.
     """
-    corpus = o.read(input, format, map, split)
+    corpus = o.read(input, format, map, split, skip_bad_rows, response_marker)
     from assay.job import job_of
     from assay.models.bases import check_base
     from assay.models.load import load_model

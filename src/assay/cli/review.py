@@ -152,13 +152,15 @@ def _data(
     format: str | None,
     map: list[str] | None,
     split: str,
+    skip_bad_rows: bool,
+    response_marker: str | None,
 ) -> tuple[str | None, Corpus | None]:
     """Find the data of a run: the name of the input, and its rows if at hand."""
     from assay.runs import earlier_config
 
     config = earlier_config(run) or {}
     if input is not None:
-        return input, o.read(input, format, map, split)
+        return input, o.read(input, format, map, split, skip_bad_rows, response_marker)
     saved = run / "options.yaml"
     options = read_yaml(saved) if saved.is_file() else {}
     columns = options.get("map")
@@ -174,6 +176,8 @@ def _data(
             str(options.get("format") or config.get("format")),
             [str(c) for c in columns] if isinstance(columns, list) else None,
             str(options.get("split", "train")),
+            bool(options.get("skip-bad-rows")),
+            options.get("response-marker"),
         )
         if corpus.content_hash() != config.get("data"):
             raise AssayError(f"{source} has changed since the scan")
@@ -208,6 +212,8 @@ def review_command(
     format: o.FormatOption = None,
     map: o.MapOption = None,
     split: o.SplitOption = "train",
+    skip_bad_rows: o.SkipBadOption = False,
+    response_marker: o.MarkerOption = None,
 ) -> None:
     """Decide about the suspects of a scan, one after the other, by one key each.
 
@@ -227,7 +233,9 @@ def review_command(
         read = [input, path, *files_of(run)]
         check_outputs([export], read, overwrite=overwrite)
     known: dict[str, str | None] = dict.fromkeys(read_scores(run, ["id"])["id"])
-    source, corpus = _data(run, input, format, map, split)
+    source, corpus = _data(
+        run, input, format, map, split, skip_bad_rows, response_marker
+    )
     listed = suspects(run, corpus, most)
     rows = corpus.examples if corpus is not None else listed
     known |= {r.id: row_hash(r.text, r.response) for r in rows}

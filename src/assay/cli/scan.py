@@ -197,6 +197,8 @@ def scan_command(
     format: o.FormatOption = None,
     map: o.MapOption = None,
     split: o.SplitOption = "train",
+    skip_bad_rows: o.SkipBadOption = False,
+    response_marker: o.MarkerOption = None,
     template: o.TemplateOption = "auto",
     max_length: o.LengthOption = 512,
     bf16: o.Bf16Option = False,
@@ -218,7 +220,7 @@ def scan_command(
     if not shard.is_main:
         # One voice is enough; errors are told by each.
         logging.getLogger("assay").setLevel(logging.ERROR)
-    corpus = o.read(input, format, map, split)
+    corpus = o.read(input, format, map, split, skip_bad_rows, response_marker)
     from assay.runs import new_run
     from assay.scanning import scan
     from assay.settings import silent

@@ -58,6 +58,8 @@ def tune_command(
     format: o.FormatOption = None,
     map: o.MapOption = None,
     split: o.SplitOption = "train",
+    skip_bad_rows: o.SkipBadOption = False,
+    response_marker: o.MarkerOption = None,
     template: o.TemplateOption = "auto",
     max_length: o.LengthOption = 512,
     bf16: o.Bf16Option = False,
@@ -66,7 +68,7 @@ def tune_command(
     config: ConfigOption = None,
 ) -> None:
     """Tune a model; the same command goes on after an interruption."""
-    corpus = o.read(input, format, map, split)
+    corpus = o.read(input, format, map, split, skip_bad_rows, response_marker)
     from assay.models.load import load_model
     from assay.models.tune import TuneSettings, noted_as, tune
     from assay.models.tune_folder import check_folder

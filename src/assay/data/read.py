@@ -197,7 +197,8 @@ def _check_columns(
         column = mapping.get(part)
         if column is not None and not any(column in r for r in rows.records):
             raise AssayError(
-                f"{source}: no column {listed([column])}; it has {listed(rows.records[0])}"
+                f"{source}: no column {listed([column])}; "
+                f"it has {listed(rows.records[0])}"
             )
 
 
