@@ -371,3 +371,207 @@ def test_llama_factory_names_the_fields():
     assert (example.text, example.response) == ("Hi", "Ho")
     (example,) = read_corpus("data/rank.json").examples
     assert (example.text, example.response, example.rejected) == ("Hi", "Ho", "Go")
+
+
+def same(name, text, **request):
+    """Read a file, and make sure that it is written as it was."""
+    corpus = read_corpus(put(name, text), **request)
+    out = write_corpus(corpus, Path(f"out{Path(name).suffix}"))
+    assert out.read_bytes() == text.encode()
+    return corpus
+
+
+def test_blank_lines_stay_where_they_are():
+    lines = LINES.splitlines(keepends=True)
+    text = "\n \n" + lines[0] + "\n\t\n" + lines[1] + "\r\n" + lines[2] + " \n "
+    corpus = same("x.jsonl", text)
+    edited = corpus.map(lambda e: e.edit(text="new") if e.row == 1 else e)
+    after = write_corpus(edited, Path("out.jsonl")).read_text()
+    assert after == text.replace('"p1"', '"new"').replace("\r", "")
+    some = write_corpus(corpus.select([2, 0]), Path("out.jsonl")).read_text()
+    assert [json.loads(line) for line in some.split("\n") if line.strip()] == [
+        ROWS[2],
+        ROWS[0],
+    ]
+    corpus = same("x.csv", "\nprompt,completion\n\n\na,b\n\n\nc,d\n\n")
+    assert [e.text for e in corpus.examples] == ["a", "c"]
+    edited = corpus.map(lambda e: e.edit(text="x") if e.row == 0 else e)
+    after = write_corpus(edited, Path("out.csv")).read_text()
+    assert after == "\nprompt,completion\n\n\nx,b\n\n\nc,d\n\n"
+
+
+def test_uneven_spaces_between_the_rows_of_a_list():
+    one, two, three, four = map(json.dumps, ROWS[:4])
+    text = f"[ {one},{two} ,\n\n{three}\t,{four}\n]"
+    corpus = same("x.json", text)
+    after = write_corpus(corpus.select([0, 2, 3]), Path("out.json")).read_text()
+    assert after == f"[ {one},{three}\t,{four}\n]"
+
+
+EMPTY = {
+    "a.json": b"",
+    "b.json": b"[ ]\n",
+    "c.jsonl": b"\n \n",
+    "d.csv": b"",
+    "e.csv": b"prompt;completion\n",
+    "f.parquet": b"",
+    "g.jsonl.gz": gzip.compress(b""),
+    "h.json.zst": b"",
+    "i.json": b'{"Definition": ["x"], "Instances": []}',
+}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_a_shard_without_rows_is_written_as_it_was(name):
+    put("data/z.jsonl", LINES)
+    Path("data", name).write_bytes(EMPTY[name])
+    corpus = read_corpus("data")
+    assert len(corpus) == 6
+    after = (write_corpus(corpus, Path("out")) / name).read_bytes()
+    if name.endswith((".gz", ".zst")):
+        after = unpack(f"out/{name}").encode()
+        assert after == b""
+    else:
+        assert after == EMPTY[name]
+    assert read_corpus("out").examples == corpus.examples
+
+
+def test_a_packed_file_of_nothing():
+    Path("x.jsonl.gz").write_bytes(gzip.compress(b""))
+    with pytest.raises(AssayError, match=r"x\.jsonl\.gz: the file is empty"):
+        read_corpus("x.jsonl.gz")
+
+
+def test_quoted_cells_of_a_tsv_whatever_is_skipped():
+    text = 'prompt\tcompletion\n"a\nb"\tc\nd\te\n'
+    for skip in (False, True):
+        corpus = same("x.tsv", text, skip_bad_rows=skip)
+        assert [e.text for e in corpus.examples] == ["a\nb", "d"]
+    corpus = same("x.tsv", text + "lone\n", skip_bad_rows=True)
+    assert [e.text for e in corpus.examples] == ["a\nb", "d"]
+    assert [left.row for left in corpus.left_out] == [2]
+
+
+def test_formatted_text_in_the_one_column_of_a_tsv():
+    text = 'text\n"### Instruction:\na\n\n### Response:\nb"\n'
+    assert [e.response for e in same("x.tsv", text).examples] == ["b"]
+
+
+def test_a_quoted_header_alone_with_other_signs():
+    text = '"prompt";"completion"\na;b\n'
+    out = write_corpus(read_corpus(put("x.csv", text)).select([]), Path("out.csv"))
+    assert out.read_text() == '"prompt";"completion"\n'
+    with pytest.raises(AssayError, match=r"out\.csv: no rows in it"):
+        read_corpus(out)
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [("5", "expected a JSON object, found int"), ('{"a": 1, "a": 2}', "stands twice")],
+)
+def test_a_row_of_a_list_that_is_no_record(row, why):
+    text = f"[{json.dumps(ROWS[0])}, {row}, {json.dumps(ROWS[1])}]"
+    with pytest.raises(AssayError, match=rf"x\.json: row 1: .*{why}"):
+        read_corpus(put("x.json", text))
+    corpus = same("x.json", text, skip_bad_rows=True)
+    assert [e.row for e in corpus.examples] == [0, 2]
+    assert [left.row for left in corpus.left_out] == [1]
+    assert why in corpus.left_out[0].reason
+
+
+def test_a_key_that_stands_twice_in_the_first_line():
+    twice = '{"prompt": "a", "completion": "b", "prompt": "c"}\n'
+    for name in ("x.jsonl", "x.json"):
+        with pytest.raises(AssayError, match=rf"{name}:1: key 'prompt' stands twice"):
+            read_corpus(put(name, twice + LINES))
+        corpus = same(name, twice + LINES, skip_bad_rows=True)
+        assert (len(corpus), corpus.left_out[0].row) == (6, 0)
+    with pytest.raises(AssayError, match=r"x\.json: key 'a' stands twice in the file"):
+        read_corpus(put("x.json", '{\n"a": [],\n"a": []\n}'))
+
+
+def test_a_first_row_of_unknown_fields_may_be_skipped():
+    text = '{"x": 1}\n' + LINES
+    with pytest.raises(AssayError, match=r"x\.jsonl: unknown format, its fields are"):
+        read_corpus(put("x.jsonl", text))
+    corpus = same("x.jsonl", text, skip_bad_rows=True)
+    assert (corpus.format, len(corpus)) == ("prompt-completion", 6)
+    assert [left.row for left in corpus.left_out] == [0]
+
+
+def test_a_field_nested_too_deep_to_be_written_as_text(monkeypatch):
+    def read_record(*_):
+        raise RecursionError
+
+    monkeypatch.setattr("assay.data.read.read_record", read_record)
+    with pytest.raises(AssayError, match=r"x\.jsonl:1: its fields are nested too deep"):
+        read_corpus(put("x.jsonl", LINES))
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"columns": ["a"]}, r"columns is \['a'\], expected an object that names"),
+        (
+            {"formatting": "sharegpt", "columns": {"messages": "x" * 9999}},
+            "no column 'xxx",
+        ),
+        ({"columns": {"prompt": ["x"] * 9999}}, "'prompt' is .* expected a field's na"),
+        ({"tags": "a"}, "tags is 'a', expected an object"),
+    ],
+)
+def test_a_description_that_is_not_as_it_should_be(entry, message):
+    put("data/x.jsonl", LINES)
+    info = {"x": {"file_name": "x.jsonl", **entry}}
+    put("data/dataset_info.json", json.dumps(info))
+    with pytest.raises(AssayError, match=message) as caught:
+        read_corpus("data/x.jsonl")
+    assert len(str(caught.value)) < 500
+
+
+def test_an_edit_that_cannot_be_written_names_its_row():
+    segments = [{"label": True, "text": "a"}, {"label": True, "text": "b"}]
+    corpus = read_corpus(put("x.jsonl", json.dumps({"segments": segments}) + "\n"))
+    with pytest.raises(AssayError, match=r"x\.jsonl: row 0: .* no text to edit"):
+        write_corpus(corpus.map(lambda e: e.edit(text="x")), Path("out.jsonl"))
+
+
+def test_one_line_with_a_list_of_objects_in_it_is_a_row():
+    line = json.dumps({"q": "a", "a": "b", "x": [{"name": "c"}, {"name": "d"}]}) + "\n"
+    names = {"text": "q", "response": "a"}
+    assert len(same("x.jsonl", line, mapping=names)) == 1
+    # A name that ends in .json may as well stand for an object around the rows.
+    with pytest.raises(AssayError, match="no column 'q'; it has 'name'"):
+        read_corpus(put("x.json", line), mapping=names)
+
+
+def test_a_quoted_header_says_that_cells_are_quoted():
+    rows = '"a\tb\nc"\t"d"\n'
+    with pytest.raises(AssayError, match="1 rows if quotation marks enclose cells, 2"):
+        read_corpus(put("x.tsv", "prompt\tcompletion\n" + rows))
+    corpus = same("x.tsv", '"prompt"\t"completion"\n' + rows)
+    assert [e.text for e in corpus.examples] == ["a\tb\nc"]
+
+
+def test_llama_factory_without_an_input():
+    put("data/x.json", json.dumps([{"instruction": "Hi", "output": "Ho"}]))
+    info = {"x": {"file_name": "x.json", "columns": {"prompt": "instruction"}}}
+    put("data/dataset_info.json", json.dumps(info))
+    (example,) = read_corpus("data/x.json").examples
+    assert (example.text, example.response) == ("Hi", "Ho")
+
+
+def test_a_field_whose_name_is_as_long_as_a_page():
+    turns = [{"role": "user", "content": None}, {"role": "assistant", "content": "b"}]
+    row = {"long " * 2000: [*turns, {"role": "user", "content": 5}, 5]}
+    put("x.jsonl", json.dumps(row))
+    with pytest.raises(AssayError) as caught:
+        read_corpus("x.jsonl", format="messages", mapping={"messages": "long " * 2000})
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("names", [{"system": "prompt"}, {"task": "x", "tools": "x"}])
+def test_a_column_that_is_named_as_two_things(names):
+    put("x.jsonl", json.dumps({**ROWS[0], "x": "y"}) + "\n")
+    with pytest.raises(AssayError, match=r"is named as \w+ and \w+; name another"):
+        read_corpus("x.jsonl", mapping=names)

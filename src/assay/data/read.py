@@ -12,7 +12,7 @@ from typing import Any
 from assay.data.bytes_of import is_stream, read_bytes, read_stream
 from assay.data.corpus import Corpus, Example, LeftOut
 from assay.data.dataset_info import columns_beside
-from assay.data.formats import FORMATS, PARTS, detect_format, read_record
+from assay.data.formats import FORMATS, PARTS, detect_format, names_of, read_record
 from assay.data.formats.base import MEND, Reading
 from assay.data.formats.marked import is_plain_text
 from assay.data.layout import (
@@ -195,10 +195,24 @@ def _check_columns(
         )
     for part in PARTS[: PARTS.index("role")]:
         column = mapping.get(part)
+        if part == "text" and column == "input" and "instruction" in mapping:
+            # Alpaca's, of which many sets have none.
+            continue
         if column is not None and not any(column in r for r in rows.records):
             raise AssayError(
-                f"{source}: no column {listed([column])}; "
-                f"it has {listed(rows.records[0])}"
+                f"{source}: no column {listed([column])}; it has "
+                f"{listed(rows.records[0])}"
+            )
+    known = names_of(format, mapping)
+    parts: dict[str, list[str]] = {}
+    for part in PARTS[: PARTS.index("role")]:
+        if part in known:
+            parts.setdefault(known[part], []).append(part)
+    for column, twice in parts.items():
+        if len(twice) > 1:
+            raise AssayError(
+                f"{source}: column {listed([column])} is named as "
+                f"{' and '.join(twice)}; name another one for each"
             )
 
 

@@ -123,7 +123,8 @@ def read_jsonl(source: str, text: str, start: int, skip: bool = False) -> Rows:
     # Only the newline ends a line: str.splitlines would also split at U+2028,
     # which JSON allows inside strings.
     records: list[Record] = []
-    numbers, rows, bad = [], [], []
+    numbers, bad = [], []
+    rows: list[str] = []
     prefix = text[:start]
     gaps: dict[int, str] = {}
     lines = text[start:].split("\n")
@@ -289,8 +290,18 @@ def _lists_in(text: str, at: int, source: str) -> tuple[Record, dict[str, int], 
     return values, lists, at + 1
 
 
-def read_object(source: str, text: str, start: int, skip: bool = False) -> Rows:
+def read_object(
+    source: str, text: str, start: int, skip: bool = False, is_lines: bool = False
+) -> Rows:
     """Read a file that begins with an object: JSON lines, or one around a list of rows.
+
+    Args:
+        source: Name of the file, for messages.
+        text: What it holds.
+        start: Where it begins, after a byte order mark.
+        skip: Note rows that cannot be read instead of refusing the file.
+        is_lines: Whether the file's name says that it holds JSON lines, so that a
+            single line is a row even where there is a list of objects in it.
 
     Raises:
         AssayError: It is neither.
@@ -313,7 +324,8 @@ def read_object(source: str, text: str, start: int, skip: bool = False) -> Rows:
     # A row of its own, perhaps written over several lines.
     body = Layout([text[at:end]], text[:at], newline="", suffix=text[end:])
     one = Rows([values], "jsonl", body, [text[:at].count("\n") + 1])
-    if detect_format(values) is not None:
+    alone = is_lines and "\n" not in text[at:end]
+    if alone or detect_format(values) is not None:
         return one
     rows = {k: v for k, v in values.items() if k in lists and v}
     rows = {k: v for k, v in rows.items() if all(isinstance(r, dict) for r in v)}
@@ -355,7 +367,9 @@ def _refuse_columns(source: str, values: Record) -> None:
     )
 
 
-def read_json(source: str, text: str, skip: bool = False) -> Rows:
+def read_json(
+    source: str, text: str, skip: bool = False, is_lines: bool = False
+) -> Rows:
     """Read JSON or JSON lines, told apart by what they begin with.
 
     Half of the .json files on the hub hold JSON lines.
@@ -369,7 +383,7 @@ def read_json(source: str, text: str, skip: bool = False) -> Rows:
     if opening == "[":
         return read_list(source, text, start, skip)
     if opening == "{":
-        return read_object(source, text, start, skip)
+        return read_object(source, text, start, skip, is_lines)
     return read_jsonl(source, text, start, skip)
 
 
@@ -490,12 +504,13 @@ def read_tsv(source: str, text: str, skip: bool = False) -> Rows:
             quoted = read_separated(source, text, "\t", skip=True)
     if quoted is None:
         if bare is None:
-            quoting = csv.QUOTE_NONE if skip else csv.QUOTE_MINIMAL
+            quoting: Quoting = csv.QUOTE_NONE if skip else csv.QUOTE_MINIMAL
             bare = read_separated(source, text, "\t", quoting, skip)
         return replace(bare, container="tsv")
-    # A single column can hold nothing but formatted text, whose lines are no rows.
-    many = len(quoted.payload.header) > 1
-    if many and bare is not None and len(bare.records) != len(quoted.records):
+    # A single column can hold nothing but formatted text, whose lines are no rows; and
+    # no column's name has quotation marks of its own.
+    is_sure = len(quoted.payload.header) < 2 or text.lstrip("\ufeff\r\n")[:1] == '"'
+    if not is_sure and bare is not None and len(bare.records) != len(quoted.records):
         raise AssayError(
             f"{source}: {len(quoted.records)} rows if quotation marks enclose cells, "
             f"{len(bare.records)} if they are text; write it as CSV or JSONL"
@@ -515,4 +530,4 @@ def read_text(source: str, raw: bytes, container: str, skip: bool = False) -> Ro
         return read_csv(source, text, skip)
     if container == "tsv":
         return read_tsv(source, text, skip)
-    return read_json(source, text, skip)
+    return read_json(source, text, skip, is_lines=container == "jsonl")

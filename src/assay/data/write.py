@@ -16,7 +16,7 @@ from typing import Any
 from assay.data.bytes_of import write_pieces
 from assay.data.corpus import Corpus, Example, LeftOut
 from assay.data.formats import render
-from assay.data.layout import Layout, Shard, container_of, reason, suffix_of
+from assay.data.layout import Layout, Shard, container_of, listed, reason, suffix_of
 from assay.errors import AssayError
 
 
@@ -32,7 +32,10 @@ def _rows_of(corpus: Corpus) -> list[_Row]:
     """List the examples, and the rows that are none at the places they had."""
     rows = []
     for e in corpus.examples:
-        record = render(e, corpus.format, corpus.mapping)
+        try:
+            record = render(e, corpus.format, corpus.mapping)
+        except AssayError as error:
+            raise AssayError(f"{corpus.source}: row {e.row}: {error}") from None
         rows.append(_Row(e.row, None if record is e.record else record))
     if not corpus.left_out:
         return rows
@@ -157,7 +160,7 @@ def _edited_table(
             column = pa.array(cells, field.type)
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
             raise AssayError(
-                f"{source}: column {name!r} holds {field.type}, which an "
+                f"{source}: column {listed([name])} holds {field.type}, which an "
                 f"edited row does not fit ({reason(error)})"
             ) from None
         table = table.set_column(i, field, column)

@@ -1,9 +1,12 @@
 import json
+from datetime import date
+from decimal import Decimal
 
 import pytest
 
 from assay.data.corpus import Role, ToolCall, Turn
 from assay.data.formats import detect_format, parse, read_record, render
+from assay.errors import AssayError
 
 USER = {"role": "user", "content": "Hi"}
 CALL = {
@@ -218,3 +221,51 @@ def test_fields_of_turns_that_are_not_read():
     chat = record({**USER, "lang": "en"}, said("Hello", audio={"id": 1}, refusal=None))
     found = read_record(chat, 0, "messages", {}, "f:1")
     assert list(found.unread) == ["messages[].lang", "messages[].audio"]
+
+
+@pytest.mark.parametrize(
+    ("content", "after"),
+    [
+        (["a", "b"], ["new"]),
+        (["a"], ["new"]),
+        ([{"type": "text", "text": "a"}, "b"], [{"type": "text", "text": "new"}]),
+    ],
+)
+def test_an_edit_takes_the_place_of_all_parts(content, after):
+    for at, part in ((0, "text"), (1, "response")):
+        turns = [dict(USER), said("Hello")]
+        turns[at] = {**turns[at], "content": content}
+        example = read(record(*turns))
+        edited = render(example.edit(**{part: "new"}), "messages", {})
+        assert edited["messages"][at]["content"] == after
+        assert getattr(read(edited), part) == "new"
+
+
+def test_calls_of_tables_beside_nulls():
+    call = {"function": None, "name": "f", "arguments": None, "parameters": {"x": 1}}
+    example = read(record(USER, {"role": "assistant", "tool_calls": [call]}))
+    assert example.calls == (ToolCall("f", '{"x": 1}'),)
+
+
+def test_arguments_that_json_does_not_know():
+    call = {"name": "f", "arguments": {"at": date(2024, 2, 29), "n": Decimal("1.50")}}
+    example = read(record(USER, {"role": "assistant", "tool_calls": [call]}))
+    assert example.calls == (ToolCall("f", '{"at": "2024-02-29", "n": "1.50"}'),)
+
+
+@pytest.mark.parametrize(
+    ("call", "field"),
+    [
+        ({"name": "\ud800", "arguments": {}}, "name"),
+        ({"name": "f", "arguments": {"a": "\ud800"}}, "arguments"),
+        ({"id": "\ud800", "function": {"name": "f"}}, "id"),
+    ],
+)
+def test_halves_of_surrogate_pairs_in_calls(call, field):
+    chat = record(USER, {"role": "assistant", "tool_calls": [call]})
+    with pytest.raises(AssayError, match=f"f:1: field '{field}' has half of a surr"):
+        read(chat)
+    with pytest.raises(AssayError, match="f:1: field 'tools' has half of a surrogate"):
+        read(record(USER, said("Hello"), tools=["\ud800"]))
+    with pytest.raises(AssayError, match="f:1: field 'tool_call_id' has half of a sur"):
+        read(record(USER, said("Hello"), {**RESULT, "tool_call_id": "\ud800"}))

@@ -1,7 +1,7 @@
 import pytest
 
 from assay.data.corpus import Role, Turn
-from assay.data.formats import detect_format, parse, render
+from assay.data.formats import detect_format, parse, read_record, render
 
 
 def read(record, mapping=None, format=None):
@@ -63,3 +63,25 @@ def test_columns_by_their_names():
 def test_gpteacher_without_an_input(input):
     example = read({"instruction": "Add 2 3", "response": "5", **input})
     assert (example.text, example.response) == ("Add 2 3", "5")
+
+
+def test_an_input_of_one_empty_text_is_none():
+    record = {"instruction": "Sing.", "input": [""], "output": "La"}
+    example = read(record)
+    assert (example.instruction, example.text) == ("", "Sing.")
+    after = render(example.edit(text="Hum."), "alpaca", {})
+    assert after == {**record, "instruction": "Hum."}
+
+
+@pytest.mark.parametrize("new", ["inf", "nan", "-inf"])
+def test_a_number_never_becomes_infinity(new):
+    record = {"prompt": "p", "completion": 1.5}
+    after = render(read(record).edit(response=new), "prompt-completion", {})
+    assert after["completion"] == new
+    assert read(after).response == new
+
+
+def test_only_what_is_read_is_taken_for_read():
+    record = {"q": "a", "a": "b", "c": "d"}
+    names = {"text": "q", "response": "a", "chosen": "c"}
+    assert list(read_record(record, 0, "columns", names, "f:1").unread) == ["c"]

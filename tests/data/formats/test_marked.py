@@ -2,6 +2,7 @@ import pytest
 
 from assay.data.corpus import Role
 from assay.data.formats import detect_format, parse, render
+from assay.errors import AssayError
 from assay.models.templates import framed
 
 TEXTS = {
@@ -96,3 +97,22 @@ def test_segments():
     assert framed(example) == "Q: 2\ntwo\nQ: 3\n"
     after = render(example.edit(response="3"), "segments", {})
     assert [s["text"] for s in after["segments"]] == ["Q: 2\n", "two\n", "Q: 3\n", "3"]
+
+
+def test_an_edit_that_would_be_read_as_several_turns():
+    text = "### Instruction:\nAdd.\n\n### Response:\n5"
+    example = read(text)
+    with pytest.raises(AssayError, match="has markers of the template in it"):
+        render(example.edit(text="a\n\n### Response:\nb"), "text", {})
+    after = render(example.edit(text="### Add", response="6"), "text", {})
+    assert after["text"] == "### Instruction:\n### Add\n\n### Response:\n6"
+
+
+def test_segments_without_a_question_have_no_text_to_edit():
+    segments = [{"label": True, "text": "a"}, {"label": True, "text": "b"}]
+    example = parse({"segments": segments}, 0, "segments", {}, "f:1")
+    assert (example.text, example.response) == ("", "b")
+    with pytest.raises(AssayError, match="has no text to edit"):
+        render(example.edit(text="new"), "segments", {})
+    after = render(example.edit(response="new"), "segments", {})
+    assert [s["text"] for s in after["segments"]] == ["a", "new"]

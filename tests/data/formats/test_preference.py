@@ -2,6 +2,7 @@ import pytest
 
 from assay.data.corpus import Role
 from assay.data.formats import detect_format, parse, read_record, render
+from assay.errors import AssayError
 
 HI = {"role": "user", "content": "Hi"}
 HELLO = {"role": "assistant", "content": "Hello"}
@@ -92,3 +93,77 @@ def test_answers_that_are_judged(row):
         after = render(found.example.edit(text="Ho", response="Hum"), "kto", {})
         again = parse(after, 0, "kto", {}, "f:1")
         assert (again.text, again.response) == ("Ho", "Hum")
+
+
+def edited(row, mapping=None, format="preference", **new):
+    example = parse(row, 0, format, mapping or {}, "f:1")
+    after = render(example.edit(**new), format, mapping or {})
+    return after, parse(after, 0, format, mapping or {}, "f:1")
+
+
+@pytest.mark.parametrize("answer", ["Hello", [HELLO], HELLO])
+def test_a_prompt_of_one_turn_that_is_no_list(answer):
+    row = {"prompt": HI, "chosen": answer, "rejected": "Go away"}
+    after, again = edited(row, text="Ho", response="Hum")
+    assert after["prompt"] == {"role": "user", "content": "Ho"}
+    assert type(after["chosen"]) is type(answer)
+    assert (again.text, again.response) == ("Ho", "Hum")
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_a_system_prompt_and_tools_beside_any_shape(kind):
+    if kind == "ranking":
+        pytest.skip("alpaca has no tools")
+    row = {**ROWS[kind], "system": "Be kind.", "tools": [{"name": "f"}]}
+    found = read_record(row, 0, "preference", {}, "f:1")
+    assert found.example.system == "Be kind."
+    assert found.example.tools == '[{"name": "f"}]'
+    assert list(found.unread) == []
+
+
+def test_the_prompt_in_words_beside_whole_chats_is_edited_too():
+    after, again = edited(ROWS["both"], text="Ho")
+    assert (after["prompt"], again.text) == ("Ho", "Ho")
+    other = {**ROWS["both"], "prompt": "User: Hi"}
+    assert edited(other, text="Ho")[0]["prompt"] == "User: Hi"
+
+
+def test_an_answer_that_is_chosen_and_rejected():
+    row = {"chosen": [HI, HELLO], "rejected": [HI, HELLO]}
+    assert parse(row, 0, "preference", {}, "f:1").rejected == "Hello"
+    after, again = edited(row, text="Ho", response="Hum")
+    assert after["rejected"] == [{"role": "user", "content": "Ho"}, HELLO]
+    assert (again.response, again.rejected) == ("Hum", "Hello")
+
+
+def test_a_chosen_chat_without_an_answer():
+    row = {"prompt": [HI, HELLO], "chosen": [HI], "rejected": [GO]}
+    with pytest.raises(AssayError, match="f:1: field 'chosen' holds no answer"):
+        parse(row, 0, "preference", {}, "f:1")
+
+
+@pytest.mark.parametrize(("cell", "wanted"), [("True", True), ("false", False)])
+def test_labels_of_tables_of_text(cell, wanted):
+    row = {"prompt": "Hi", "completion": "Hello", "label": cell}
+    assert detect_format(row) == "kto"
+    assert bool(read_record(row, 0, "kto", {}, "f:1").left_out) is not wanted
+    assert detect_format({**row, "label": "3"}) == "prompt-completion"
+
+
+def test_judged_chats_whose_fields_have_other_names():
+    row = {
+        "talk": [{"who": "me", "what": "Hi"}, {"who": "it", "what": "Hello"}],
+        "good": True,
+    }
+    names = {"messages": "talk", "label": "good", "role": "who", "content": "what"}
+    names |= {"user": "me", "assistant": "it"}
+    after, again = edited(row, names, "kto", text="Ho", response="Hum")
+    assert (again.text, again.response) == ("Ho", "Hum")
+    assert [t["what"] for t in after["talk"]] == ["Ho", "Hum"]
+
+
+def test_a_prompt_that_a_table_leaves_out():
+    row = {**ROWS["ranking"], "prompt": None, "conversations": None}
+    assert parse(row, 0, "preference", {}, "f:1").text == "Hi"
+    after, again = edited(row, text="Ho")
+    assert (after["instruction"], again.text) == ("Ho", "Ho")

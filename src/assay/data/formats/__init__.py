@@ -125,6 +125,11 @@ PARTS = (
 )
 
 
+def names_of(format: str, mapping: Mapping[str, str]) -> dict[str, str]:
+    """Name the fields that hold the parts of an example, as far as that is fixed."""
+    return {**_FORMATS[format].names, **mapping}
+
+
 def detect_format(record: Mapping[str, Any]) -> str | None:
     """Name the format of a record by its fields; None when unknown."""
     return next((name for name, f in _FORMATS.items() if f.fits(record)), None)
@@ -150,7 +155,7 @@ def read_record(
         AssayError: A field is missing or of the wrong type.
     """
     kind = _FORMATS[format]
-    found = kind.read(record, {**kind.names, **mapping}, where)
+    found = kind.read(record, names_of(format, mapping), where)
     identifier = name_of(record.get("id"), "id", where) or found.id
     task_field = "task" if "task" in record else "Task"
     task = found.example.task or name_of(record.get(task_field), "task", where)
@@ -187,7 +192,7 @@ def render(
         that was not.
     """
     kind = _FORMATS[format]
-    names = {**kind.names, **mapping}
+    names = names_of(format, mapping)
     read = kind.read(example.record, names, f"row {example.row}").example
     text = None if example.text == read.text else example.text
     response = None if example.response == read.response else example.response

@@ -52,8 +52,8 @@ def encodable(text: str, field: str, where: str) -> str:
         text.encode()
     except UnicodeEncodeError:
         raise AssayError(
-            f"{where}: field {field!r} has half of a surrogate pair, which cannot be "
-            f"encoded as UTF-8; {MEND}"
+            f"{where}: field {shown(field)} has half of a surrogate pair, which cannot "
+            f"be encoded as UTF-8; {MEND}"
         ) from None
     return text
 
@@ -82,7 +82,7 @@ def as_text(value: Any, field: str, where: str) -> str:
         found, value = (value, None) if unfit else (found, str(value))
     if not isinstance(value, str):
         raise AssayError(
-            f"{where}: field {field!r} is {_kind(found)}, expected text; {MEND}"
+            f"{where}: field {shown(field)} is {_kind(found)}, expected text; {MEND}"
         )
     return encodable(value, field, where)
 
@@ -94,7 +94,7 @@ def text_of(record: Record, field: str, where: str) -> str:
         AssayError: The field is missing, or something else than text.
     """
     if field not in record:
-        raise AssayError(f"{where}: field {field!r} is missing; {MEND}")
+        raise AssayError(f"{where}: field {shown(field)} is missing; {MEND}")
     return as_text(record[field], field, where)
 
 

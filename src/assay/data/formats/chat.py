@@ -116,8 +116,8 @@ def content_text(value: Any, field: str, where: str) -> str:
             text = part.get("text")
             if kind != "text" or text is None:
                 raise AssayError(
-                    f"{where}: field {field!r} holds a part of type {shown(kind)}, "
-                    f"and only text can be read; {MEND}"
+                    f"{where}: field {shown(field)} holds a part of type "
+                    f"{shown(kind)}, and only text can be read; {MEND}"
                 )
             part = text
         texts.append(as_text(part, field, where))
@@ -183,7 +183,7 @@ def _is_trained(turn: Record, where: str) -> bool:
                 continue
             if not isinstance(value, int | float) or value != value:
                 raise AssayError(
-                    f"{where}: field {name!r} of a chat turn is {shown(value)}, "
+                    f"{where}: field {shown(name)} of a chat turn is {shown(value)}, "
                     f"expected a number or true or false; {MEND}"
                 )
             if bool(value) is not wanted:
@@ -201,7 +201,7 @@ def read_turn(turn: Any, mapping: Mapping[str, str], where: str) -> Turn:
         raise AssayError(f"{where}: a chat turn is not an object; {MEND}")
     who, what = turn_keys(turn, mapping)
     if who not in turn:
-        raise AssayError(f"{where}: field {who!r} is missing; {MEND}")
+        raise AssayError(f"{where}: field {shown(who)} is missing; {MEND}")
     name = as_text(turn[who], who, where)
     role = _role(name, mapping, where)
     calls = _calls(turn, where) if role is Role.ASSISTANT else ()
@@ -211,7 +211,7 @@ def read_turn(turn: Any, mapping: Mapping[str, str], where: str) -> Turn:
         content = "" if is_empty(value) else content_text(value, what, where)
     else:
         if what not in turn:
-            raise AssayError(f"{where}: field {what!r} is missing; {MEND}")
+            raise AssayError(f"{where}: field {shown(what)} is missing; {MEND}")
         content = content_text(turn[what], what, where)
     if name == mapping.get("function_call", "function_call"):
         calls = _spoken_calls(content)
@@ -241,7 +241,7 @@ def read_turns(
     """
     if not isinstance(value, list):
         raise AssayError(
-            f"{where}: field {field!r} is not a list of chat turns; {MEND}"
+            f"{where}: field {shown(field)} is not a list of chat turns; {MEND}"
         )
     return tuple(read_turn(t, mapping, where) for t in value)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from assay.data.corpus import Turn
 from assay.data.formats import chat
-from assay.data.formats.base import MEND, Reading, Record
+from assay.data.formats.base import MEND, Reading, Record, shown
 from assay.errors import AssayError
 
 PROMPT, COMPLETION = "prompt", "completion"
@@ -45,8 +45,8 @@ def _turns(
 ) -> tuple[Turn, ...]:
     if not chat.is_chat(record.get(field)):
         raise AssayError(
-            f"{where}: field {field!r} is not a list of chat turns, as the other one "
-            f"of prompt and completion is; {MEND}"
+            f"{where}: field {shown(field)} is not a list of chat turns, as the other "
+            f"one of prompt and completion is; {MEND}"
         )
     return chat.read_turns(record[field], field, mapping, where)
 

@@ -17,6 +17,7 @@ from assay.data.formats.base import (
     is_empty,
     like,
     optional,
+    shown,
     text_of,
 )
 from assay.errors import AssayError
@@ -96,8 +97,8 @@ def _history(record: Record, field: str | None, where: str) -> tuple[Turn, ...]:
     for pair in pairs:
         if not isinstance(pair, list) or len(pair) != 2:
             raise AssayError(
-                f"{where}: field {field!r} is not a list of [prompt, response] pairs; "
-                f"{MEND}"
+                f"{where}: field {shown(field)} is not a list of [prompt, response] "
+                f"pairs; {MEND}"
             )
         asked, said = (as_text(part, field, where) for part in pair)
         turns += [Turn(Role.USER, asked), Turn(Role.ASSISTANT, said, trained=True)]

@@ -202,8 +202,8 @@ def write(
     again = _turns_of(raw, mapping)
     if [t.role for t in again] != [t.role for t in pieces.turns]:
         raise AssayError(
-            f"field {field!r}: an edited text has markers of the template in it, and "
-            "would be read as several turns"
+            f"field {shown(field)}: an edited text has markers of the template in it, "
+            "and would be read as several turns"
         )
     return {**record, field: raw}
 
@@ -221,7 +221,9 @@ def _last(edit: tuple[int | None, str | None]) -> int:
 
 def _segments(value: Any, field: str, where: str) -> tuple[Turn, ...]:
     if not isinstance(value, list) or not value:
-        raise AssayError(f"{where}: field {field!r} is not a list of segments; {MEND}")
+        raise AssayError(
+            f"{where}: field {shown(field)} is not a list of segments; {MEND}"
+        )
     turns = []
     for segment in value:
         label = segment.get("label") if isinstance(segment, Mapping) else None

@@ -16,6 +16,7 @@ from assay.data.formats.base import (
     MEND,
     Reading,
     Record,
+    is_empty,
     like,
     shown,
     text_of,
@@ -91,7 +92,7 @@ def read(record: Record, mapping: Mapping[str, str], where: str) -> Reading:
     prompt, chosen, rejected = _names(mapping)
     for name in (chosen, rejected):
         if name not in record:
-            raise AssayError(f"{where}: field {name!r} is missing; {MEND}")
+            raise AssayError(f"{where}: field {shown(name)} is missing; {MEND}")
     if not _is_turns(record[chosen]):
         other = text_of(record, rejected, where)
         field, turns = _prompt_turns(record, mapping, where)
@@ -107,7 +108,7 @@ def read(record: Record, mapping: Mapping[str, str], where: str) -> Reading:
         field, turns = _prompt_turns(record, mapping, where)
         good = _turns(record[chosen], chosen, mapping, where)
         if not any(t.role is Role.ASSISTANT for t in good):
-            raise AssayError(f"{where}: field {chosen!r} holds no answer; {MEND}")
+            raise AssayError(f"{where}: field {shown(chosen)} holds no answer; {MEND}")
         bad = (
             _turns(record[rejected], rejected, mapping, where)
             if _is_turns(record[rejected])
@@ -140,7 +141,7 @@ def _prompt_apart(
 
 def _columns(record: Record, mapping: Mapping[str, str]) -> dict[str, str]:
     prompt, chosen, _ = _names(mapping)
-    if prompt not in record and "instruction" in record:
+    if is_empty(record.get(prompt)) and "instruction" in record:
         return {**fields.ALPACA, "response": chosen}
     optional = {p: mapping.get(p, p) for p in ("system", "history", "task", "tools")}
     given = {"instruction": mapping["instruction"]} if "instruction" in mapping else {}
@@ -184,8 +185,8 @@ def write(
         good = _turns(record[chosen], chosen, mapping, "")
         bad = _turns(record[rejected], rejected, mapping, "")
         same = _shared(good, bad)
-        asked = chat.edited_turns(whole, mapping, text, None)
-        after[rejected] = [*asked[:same], *record[rejected][same:]]
+        begun = chat.edited_turns(whole, mapping, text, None)[:same]
+        after[rejected] = [*begun, *record[rejected][same:]]
     if record.get(prompt) == read(record, mapping, "").example.text:
         # The prompt as text beside two whole chats.
         after[prompt] = text
@@ -210,8 +211,8 @@ def read_judged(record: Record, mapping: Mapping[str, str], where: str) -> Readi
     wanted = truth(record.get(label))
     if wanted is None:
         raise AssayError(
-            f"{where}: field {label!r} is {shown(record.get(label))}, expected true or "
-            f"false; {MEND}"
+            f"{where}: field {shown(label)} is {shown(record.get(label))}, expected "
+            f"true or false; {MEND}"
         )
     names = _judged_names(record, mapping)
     found = _judged(record, mapping).read(record, names, where)
