@@ -4,9 +4,9 @@
 
 Every input must end in a corpus that accounts for every record of the file and is
 written back as it was, or in one line of `AssayError`. Anything else is a bug; the
-result file names its kind and number, and ``--only KIND:NUMBER`` shows it. A sound input
-must be read, and as it is meant. Some inputs are also edited, rendered, encoded and
-planned. A run that was stopped goes on from its last chunk. tests/data/test_fuzz.py
+result file names its kind and number, and ``--only KIND:NUMBER`` shows it. A sound
+input must be read, and as it is meant. Some inputs are also edited, rendered, encoded
+and planned. A run that was stopped goes on from its last chunk. tests/data/test_fuzz.py
 runs a few hundred inputs.
 """
 

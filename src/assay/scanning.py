@@ -210,7 +210,6 @@ def scan(
             another run.
     """
     job = job_of(corpus, settings, model, base_model, proxy, queries)
-    say_what_is_looked_at(corpus)
     # Before anything is written where it may not be.
     earlier = earlier_config(run)
     check_outputs(
@@ -252,6 +251,7 @@ def _scan(
     config = job.config(key)
     if earlier is not None:
         refuse_other(run, earlier, config)
+    say_what_is_looked_at(corpus)
     groups = response_groups([e.response for e in corpus.examples])
     small = sum(len(g) < SMALL_GROUP for g in groups)
     if small:
