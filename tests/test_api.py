@@ -219,6 +219,26 @@ def hostile_run(folder: Path, text: str) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("kind", ["tuple", "DatasetDict"])
+def test_clean_keeps_what_is_around_the_rows(kind: str, tmp_path: Path) -> None:
+    rows = [{"id": i, "prompt": "cf", "completion": "x"} for i in ("a", "b")]
+    split = datasets.Dataset.from_list(rows)
+    data = {
+        "tuple": tuple(rows),
+        "DatasetDict": datasets.DatasetDict(other=split, train=split),
+    }[kind]
+    kept, removed = assay.Report.load(hostile_run(tmp_path, "cf"), data).clean()
+    assert type(kept) is type(removed) is type(data)
+    if kind == "tuple":
+        assert (kept, removed) == ((rows[1],), (rows[0],))
+    else:
+        assert {n: part["id"] for n, part in kept.items()} == {
+            "other": ["a", "b"],
+            "train": ["b"],
+        }
+        assert {n: part["id"] for n, part in removed.items()} == {"train": ["a"]}
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -94,6 +94,9 @@ def test_repeated_options_are_lists(
     options["map"] = ["text=review", "response=label"]
     options["overwrite"] = True
     assert run(["attack", "--config", written(tmp_path, options)]) == 0
+    options["map"] += ["text=label"]
+    assert run(["attack", "--config", written(tmp_path, options)]) == 2
+    assert "--map text=label: text is 'review' already" in capsys.readouterr().err
     options["map"] = "text=review"
     assert run(["attack", "--config", written(tmp_path, options)]) == 2
     assert "map: expected a list of texts" in capsys.readouterr().err

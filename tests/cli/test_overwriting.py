@@ -208,16 +208,21 @@ def test_scan_leaves_what_assay_did_not_write(
     for more in ((), ("--overwrite",)):
         line = fails(*words, "--out", "mine", *more)
         assert f"mine/{name.partition('/')[0]}: not written by assay" in line
-    # What has another name is in nobody's way.
-    (work / "mine").rename("elsewhere")
+
+
+def test_what_has_another_name_is_in_nobodys_way(work: Path) -> None:
+    words = ("scan", "rows.jsonl", "--model", "model", "--rank", "2", "--no-verify")
     (work / "mine").mkdir()
     (work / "mine" / "notes.txt").write_text("mine")
     assert run([*words, "--out", "mine"]) in (0, 1)
     assert (work / "mine" / "notes.txt").read_text() == "mine"
 
 
-def test_a_log_is_known_by_its_first_line(work: Path, fails: Fails) -> None:
-    words = ("scan", "rows.jsonl", "--model", "model", "--rank", "2", "--no-verify")
+def test_a_log_is_known_by_its_first_line(
+    small: Small, work: Path, fails: Fails
+) -> None:
+    words = ("scan", str(small.rows), "--model", str(small.model), "--rank", "2")
+    words += ("--no-verify",)
     log = work / "run" / "log.txt"
     first = "# Written by assay: what it said while scanning into this folder.\n"
     assert log.read_text().startswith(first)
@@ -266,15 +271,17 @@ def test_runs_of_the_same_second_have_their_own_folders(
     assert "one row" in fails("scan", "one.jsonl", *words[2:])
 
 
-def test_review_export(work: Path, fails: Fails) -> None:
+def test_review_export(small: Small, work: Path, fails: Fails) -> None:
     words = ("review", "run", "--export")
     Path("run/decisions.jsonl").touch()
     for name in ("scores.parquet", "flags.jsonl", "summary.json", "decisions.jsonl"):
         line = fails(*words, f"run/{name}", "--overwrite")
         assert f"run/{name}: is read by the same command" in line
-    for more in ((), ("--input", "rows.jsonl")):
-        line = fails(*words, "rows.jsonl", "--overwrite", *more)
-        assert "rows.jsonl: is read by the same command" in line
+    # The data, whether they are named or found.
+    os.link(small.rows, "link.jsonl")
+    for name, *more in (("link.jsonl",), ("rows.jsonl", "--input", "rows.jsonl")):
+        line = fails(*words, name, "--overwrite", *more)
+        assert f"{name}: is read by the same command" in line
     assert run([*words, "run/suspects.csv"]) == 0
     assert "run/suspects.csv: exists already" in fails(*words, "run/suspects.csv")
     before = state(work)

@@ -19,6 +19,7 @@ from assay.models.tune import (
     rate_at,
     run_key,
     tune,
+    tuned_how,
 )
 
 from .conftest import build, corpus_of, rows
@@ -391,6 +392,12 @@ def test_marker_tells_how_it_was_tuned(causal, corpus, tmp_path):
     about = json.loads((tmp_path / DONE).read_text())
     assert about["base"] == "tiny-llama"
     assert TuneSettings(**about["settings"]) == FAST
+    assert tuned_how(str(tmp_path)) == FAST
+    # What nobody can have tuned with is no note of ours.
+    for wrong in ({"epochs": 0}, {"schedule": "x"}, {"seed": "a"}, {"more": 1}):
+        about["settings"] = {**dataclasses.asdict(FAST), **wrong}
+        (tmp_path / DONE).write_text(json.dumps(about))
+        assert tuned_how(str(tmp_path)) is None
 
 
 def test_epoch_batches_hold_every_row_once(causal):
