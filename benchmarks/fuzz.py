@@ -4,9 +4,9 @@
 
 Every input must end in a corpus that accounts for every record of the file and is
 written back as it was, or in one line of `AssayError`. Anything else is a bug; the
-result file names its kind and number, and ``--only KIND:NUMBER`` shows it. A sound input
-must be read, and as it is meant. Some inputs are also edited, rendered, encoded and
-planned. A run that was stopped goes on from its last chunk. tests/data/test_fuzz.py
+result file names its kind and number, and ``--only KIND:NUMBER`` shows it. A sound
+input must be read, and as it is meant. Some inputs are also edited, rendered, encoded
+and planned. A run that was stopped goes on from its last chunk. tests/data/test_fuzz.py
 runs a few hundred inputs.
 """
 
@@ -27,7 +27,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from inspect import signature
 from multiprocessing import get_context
@@ -49,13 +49,14 @@ from assay.errors import AssayError
 HERE = Path(__file__).parent
 LONGEST_LINE = 2000
 PATIENCE = 20
-CHUNK = 2000
+CHUNK = 1000
 TWO_WAYS = "rows if quotation marks enclose cells"
 REFUSED = "refused in one line"
 WRITTEN = "read and written"
 READ = "read, written, edited and written in parts"
 UNFIT = "read; an edit is refused in one line"
 DOUBT = "read and written; a part of it is refused in one line"
+# Inputs of a process, which takes some seconds to start.
 # Of this many inputs one is edited and written in parts, one rendered in every template
 # and encoded, and one planned.
 EDITED = 4
@@ -605,7 +606,7 @@ def run_all(inputs: int, seed: int, work: Path) -> tuple[dict[str, list[Chunk]],
                     except BrokenProcessPool:
                         died += 1
                         continue
-                path.write_text(json.dumps(asdict(found)))
+                path.write_text(json.dumps(vars(found)))
                 print(kind, first, found.bugs, dict(found.outcomes), flush=True)
             chunks[kind].append(found)
         first += CHUNK
