@@ -12,6 +12,7 @@ runs a few hundred inputs.
 
 from __future__ import annotations
 
+import atexit
 import bz2
 import csv
 import gzip
@@ -27,7 +28,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from inspect import signature
 from multiprocessing import get_context
@@ -49,7 +50,7 @@ from assay.errors import AssayError
 HERE = Path(__file__).parent
 LONGEST_LINE = 2000
 PATIENCE = 20
-CHUNK = 2000
+CHUNK = 1000
 TWO_WAYS = "rows if quotation marks enclose cells"
 REFUSED = "refused in one line"
 WRITTEN = "read and written"
@@ -60,7 +61,7 @@ DOUBT = "read and written; a part of it is refused in one line"
 # and encoded, and one planned.
 EDITED = 4
 ENCODED = 10
-PLANNED = 50
+PLANNED = 100
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -455,6 +456,7 @@ def _model_folder() -> Path:
     from assay.models import load
 
     folder = Path(tempfile.mkdtemp(prefix="fuzz-model-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     lm = _language_model()
     lm.tokenizer.chat_template = None
     load.save_model(lm, folder / "model")
@@ -536,7 +538,7 @@ class Chunk:
 
 
 def chunk(kind: str, seed: int, first: int, size: int) -> Chunk:
-    """Check inputs of a kind, in a process of their own."""
+    """Check inputs of a kind."""
     quiet()
     found = Chunk(Counter(), {}, Counter(), 0.0, 0.0, [])
     with tempfile.TemporaryDirectory(prefix="fuzz-") as work:
@@ -552,8 +554,12 @@ def chunk(kind: str, seed: int, first: int, size: int) -> Chunk:
             found.seconds += seconds
             if outcome.startswith("BUG"):
                 found.bugs.append(number)
-    shutil.rmtree(_model_folder().parent, ignore_errors=True)
     return found
+
+
+def worker() -> ProcessPoolExecutor:
+    """Start another process: a library that crashes takes that along, not this one."""
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
 
 
 def _done(path: Path) -> Chunk | None:
@@ -589,6 +595,7 @@ def run_all(inputs: int, seed: int, work: Path) -> tuple[dict[str, list[Chunk]],
     left["jsonl"] += inputs % len(KINDS)
     first = 0
     died = 0
+    pool = worker()
     while any(left.values()):
         for kind in KINDS:
             size = min(CHUNK, left[kind])
@@ -598,17 +605,17 @@ def run_all(inputs: int, seed: int, work: Path) -> tuple[dict[str, list[Chunk]],
             path = work / f"{seed}-{kind}-{first}-{size}.json"
             found = _done(path)
             if found is None:
-                # A library that crashes takes its process along, not this one.
-                with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                    try:
-                        found = pool.submit(chunk, kind, seed, first, size).result()
-                    except BrokenProcessPool:
-                        died += 1
-                        continue
-                path.write_text(json.dumps(asdict(found)))
+                try:
+                    found = pool.submit(chunk, kind, seed, first, size).result()
+                except BrokenProcessPool:
+                    died += 1
+                    pool = worker()
+                    continue
+                path.write_text(json.dumps(vars(found)))
                 print(kind, first, found.bugs, dict(found.outcomes), flush=True)
             chunks[kind].append(found)
         first += CHUNK
+    pool.shutdown()
     return chunks, died
 
 

@@ -650,3 +650,14 @@ def test_a_role_as_long_as_a_page_is_cut_in_the_message():
     with pytest.raises(AssayError, match=r"unknown role '1000+… of a chat") as caught:
         read_corpus(write(json.dumps({"messages": turns}), "x.jsonl"))
     assert len(str(caught.value)) < 500
+
+
+def test_a_table_that_arrow_cannot_write(monkeypatch):
+    def write_table(*_):
+        raise pa.ArrowNotImplementedError("no such\ntype")
+
+    corpus = read_corpus(save(ROWS, "parquet"))
+    monkeypatch.setattr(parquet, "write_table", write_table)
+    with pytest.raises(AssayError, match=r"cannot be written as Parquet .no such type"):
+        write_corpus(corpus, Path("out.parquet"))
+    assert list(Path().iterdir()) == [Path("data.parquet")]

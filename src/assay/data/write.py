@@ -176,13 +176,19 @@ def _write_file(
 ) -> None:
     """Write some rows of one file; their positions count from its first."""
     if file.container == "parquet":
+        import pyarrow as pa
         import pyarrow.parquet as parquet
 
         if file.payload is None:
             # An empty file among others.
             to.touch()
             return
-        parquet.write_table(_edited_table(source, file.payload, rows, read), to)
+        try:
+            parquet.write_table(_edited_table(source, file.payload, rows, read), to)
+        except pa.ArrowException as error:
+            raise AssayError(
+                f"{source}: cannot be written as Parquet ({reason(error)})"
+            ) from None
         return
     pieces = _pieces(file.container, file.payload, rows, read)
     write_pieces(pieces, to, file.suffix)
