@@ -13,7 +13,7 @@ from assay.data.read import read_corpus
 from assay.decisions import decide, write_decisions
 from assay.errors import AssayError
 from assay.runs import as_scanned, clean, earlier_config, refuse_other
-from tests.cli.test_bad_input import only_line
+from tests.cli.conftest import only_line
 from tests.conftest import Small
 
 CONFIG = {

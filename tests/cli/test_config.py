@@ -11,7 +11,7 @@ from typer.main import get_command
 from assay.cli import app, run
 from assay.cli.config import _key
 from assay.settings import ScanSettings
-from tests.cli.test_bad_input import only_line
+from tests.cli.conftest import only_line
 from tests.conftest import Small
 
 

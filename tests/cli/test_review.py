@@ -18,7 +18,7 @@ from assay.cli import run
 from assay.cli.review import LONGEST, marked, reason_for, show
 from assay.decisions import decide, write_decisions
 from assay.review import Suspect
-from tests.cli.test_bad_input import only_line
+from tests.cli.conftest import only_line
 from tests.conftest import Demo
 
 

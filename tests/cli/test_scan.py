@@ -11,7 +11,7 @@ from rich.cells import cell_len
 
 from assay.cli import run
 from assay.cli.scan import describe, describe_dismissed
-from tests.cli.test_console import attach_terminal, module
+from tests.cli.conftest import attach_terminal, module
 from tests.conftest import Demo, Small
 
 CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")

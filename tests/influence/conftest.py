@@ -144,3 +144,16 @@ def captured_gradients(
 
     backward_pass(lm, rows, modules, sink_for, settings)
     return {n: torch.stack([g[i] for i in range(len(rows))]) for n, g in found.items()}
+
+
+QUERIES = {
+    "original": [("a good cast", "positive"), ("the plot is dull", "negative")],
+    "flipped": [("a bad cast", "positive"), ("a superb plot is moving", "negative")],
+}
+
+
+def query_sets(lm: LanguageModel) -> dict[str, list[EncodedExample]]:
+    return {
+        n: encode(examples(pairs), lm, template="plain").examples
+        for n, pairs in QUERIES.items()
+    }

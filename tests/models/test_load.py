@@ -14,19 +14,10 @@ from safetensors.torch import load_file, save_file
 
 from assay.errors import AssayError
 from assay.models import load
-from assay.models.encode import collate, encode
 from assay.models.load import bundled_gguf, load_model, save_model
-from assay.models.loss import response_losses
 from assay.models.tune import TuneSettings, tune
 
-from .conftest import build, corpus_of, rows
-
-
-def losses(lm):
-    lm.model.eval()
-    with torch.no_grad():
-        batch = collate(encode(rows(), lm, template="plain").examples, lm)
-        return response_losses(lm.model, batch, lm.is_encoder_decoder).loss
+from .conftest import build, corpus_of, losses, rows
 
 
 def add_lora(lm):

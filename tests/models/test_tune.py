@@ -22,8 +22,7 @@ from assay.models.tune import (
     tuned_how,
 )
 
-from .conftest import build, corpus_of, rows
-from .test_load import losses
+from .conftest import build, corpus_of, losses, rows
 
 FAST = TuneSettings(
     epochs=3, learning_rate=3e-3, batch_size=2, checkpoint_every=2, template="plain"
