@@ -43,6 +43,15 @@ def test_what_is_there_already_is_replaced_only_when_asked(kind: str) -> None:
     check_outputs([Path("new"), out], ["data.jsonl"], overwrite=True)
 
 
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_what_is_neither_a_file_nor_a_folder_stays(kind: str) -> None:
+    os.mkfifo("pipe")
+    Path("link").symlink_to("pipe")
+    for overwrite in (False, True):
+        with pytest.raises(AssayError, match=f"^{kind}: is a device or a pipe"):
+            check_outputs([Path(kind)], [], overwrite=overwrite)
+
+
 def alias(kind: str, target: Path) -> Path:
     """Another name of a file or folder."""
     other = Path("alias")

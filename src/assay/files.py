@@ -23,6 +23,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         AssayError: The file cannot be written; nothing of it is left.
     """
+    if not path.name:
+        raise AssayError(f"{path}: not a name for a file")
     partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +72,8 @@ def check_outputs(
 
     Raises:
         AssayError: An output is an input or a folder around one, ``folder`` is an
-            input, or an output is there already and may not be replaced.
+            input, or an output is there already and may not be replaced, as nothing
+            may that is neither a file nor a folder.
     """
     given = [place for name in inputs if name is not None for place in _places(name)]
     for place in given:
@@ -93,6 +96,9 @@ def check_outputs(
                     f"{output}: holds {source}, which the same command reads; name "
                     "another output"
                 )
+        if output.exists() and not (output.is_file() or output.is_dir()):
+            # Such as /dev/null or /dev/stdout: a file would stand in its place.
+            raise AssayError(f"{output}: is a device or a pipe; name a file")
         if not overwrite and is_taken(output):
             raise AssayError(
                 f"{output}: exists already; name another output, or give --overwrite "

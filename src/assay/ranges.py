@@ -79,8 +79,10 @@ RANGES: Mapping[str, Range] = {
     "queries": COUNT,
     "factor_rows": COUNT,
     # Without any, directions in which no row has a gradient are divided by zero; with
-    # less than none, influences change their sign.
-    "damping": POSITIVE,
+    # less than none, influences change their sign. At a million times the mean the
+    # curvature cannot be seen any more: more changes the scale alone, until all
+    # influences are too small for a float and zero.
+    "damping": Range(0, 1e6, above=True, whole=False),
     # One token for the prompt and one for the response.
     "max_length": Range(2),
     "first_layers": COUNT,
@@ -90,7 +92,7 @@ RANGES: Mapping[str, Range] = {
     "token_budget": COUNT,
     "max_batch": COUNT,
     # GiB; the least is about one MiB, where no model's batch fits any more.
-    "max_memory": Range(0.001, whole=False),
+    "max_memory": Range(0.001, MOST, whole=False),
     "epochs": COUNT,
     # With a rate of zero nothing is learned, with one below zero the loss grows.
     "learning_rate": POSITIVE,
@@ -127,8 +129,10 @@ def check_number(name: str, value: Any, shown: str) -> None:
     allowed = RANGES[name]
     if value is None or value in allowed:
         return
-    too_large = allowed.high is None and value > allowed.low
-    more = f", and of at most {allowed.most:.12g}" if too_large else ""
+    more = ""
+    if allowed.high is None and value > allowed.low:
+        most = f"of at most {allowed.most}" if allowed.whole else "a finite one"
+        more = f", and {most}"
     raise AssayError(f"{shown}: expected {allowed}{more}")
 
 

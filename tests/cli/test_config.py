@@ -133,6 +133,8 @@ def test_repeated_options_are_lists(
             "options.yaml:3: 'max_length' stands in line 1 already",
         ),
         ("scan", "{rank: 2, 'rank': 2}", "options.yaml:1: 'rank' stands in line 1"),
+        ("scan", 'out: "a\\0b"', "out: expected a path, not 'a\\x00b'"),
+        ("scan", 'map: ["a\\0=b"]', "map: expected a list of texts"),
         ("scan", "fdr: .nan", "fdr: --fdr nan: expected a number from 0.0001 to 0.5"),
     ],
 )

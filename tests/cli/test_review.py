@@ -133,7 +133,7 @@ def test_clean_honours_decisions(
     lines = Path(data).read_bytes().splitlines()
 
     def removed(*words: str) -> set[int]:
-        more = ["--decisions", str(folder / "decisions.jsonl"), *words]
+        more = ["--decisions", str(folder / "decisions.jsonl"), "--overwrite", *words]
         words = ("clean", data, "--run", str(folder), "--out", str(tmp_path), *more)
         assert run(list(words)) == 0
         kept = (tmp_path / "clean.jsonl").read_bytes().splitlines()

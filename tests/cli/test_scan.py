@@ -108,7 +108,7 @@ def test_quiet_leaves_the_exit_status_errors_and_what_stdout_was_asked_for(
     assert run(["attack", str(small.rows), "--out", out, "--quiet"]) == 0
     assert run(["clean", words[1], "--run", words[-1], "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")
-    assert run(["attack", str(small.rows), "--out", out]) == 0
+    assert run(["attack", str(small.rows), "--out", out, "--overwrite"]) == 0
     assert "of 60 rows" in capsys.readouterr().err
     few = tmp_path / "few.jsonl"
     few.write_text("".join(small.rows.open().readlines()[:4]))

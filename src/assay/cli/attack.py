@@ -56,6 +56,8 @@ def attack_command(
     from assay.files import check_outputs, write_json
 
     check_attack(attack)
+    if not out.name:
+        raise AssayError(f"--out {out}: not a name for a file")
     note = out.with_name(out.name + ".attack.json")
     check_outputs([out, note], [input], overwrite=overwrite, folder=out.parent)
     corpus = o.read(input, format, map, split, skip_bad_rows, response_marker)

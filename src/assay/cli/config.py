@@ -85,7 +85,7 @@ def _kind(hint: Any) -> type:
 
 def _fits(value: Any, kind: type) -> bool:
     if kind is list:
-        return isinstance(value, list) and all(isinstance(v, str) for v in value)
+        return isinstance(value, list) and all(_fits(v, str) for v in value)
     if kind is float and isinstance(value, str):
         # YAML takes 5e-5 for text: it wants a point in a number.
         try:
@@ -97,7 +97,8 @@ def _fits(value: Any, kind: type) -> bool:
         return kind is bool and isinstance(value, bool)
     if kind in (int, float):
         return isinstance(value, int if kind is int else (int, float))
-    return isinstance(value, str)
+    # No command line can hold a zero byte, nor the name of a file.
+    return isinstance(value, str) and "\0" not in value
 
 
 def options_in(path: Path, ctx: typer.Context) -> dict[str, Any]:

@@ -362,7 +362,7 @@ def _step(
         loss = output.loss.sum() / max(1, tokens)
         if not torch.isfinite(loss):
             raise AssayError(
-                f"the loss is {float(loss)} at step {step}: lower --learning-rate"
+                f"the loss is {loss.detach():g} at step {step}: lower --learning-rate"
                 + (" or try --no-bf16" if settings.bf16 else "")
             )
         loss.backward()  # type: ignore[no-untyped-call]
