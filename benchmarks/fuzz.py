@@ -444,7 +444,7 @@ def quiet() -> None:
 
 @cache
 def _language_model() -> Any:
-    from fuzz_inputs import NASTY, WORDS
+    from fuzz_records import NASTY, WORDS
 
     from assay.models.tiny import tiny_causal
 
