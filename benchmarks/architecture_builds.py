@@ -18,7 +18,7 @@ MAPPINGS = {
     CAUSAL: modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     ENCODER_DECODER: modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
 }
-LARGEST = 20_000_000
+LARGEST = 50_000_000
 
 # Sizes of attributes of configurations, whichever family they are of.
 SIZES = [
@@ -53,7 +53,7 @@ SIZES = [
         2,
         "num_key_value_heads num_kv_heads num_query_groups index_n_heads "
         "linear_num_key_heads linear_num_value_heads swa_num_key_value_heads "
-        "linear_num_heads index_topk n_group topk_group num_expert_group "
+        "linear_num_heads n_group topk_group num_expert_group "
         "num_shared_experts num_experts_per_tok num_experts_per_token moe_topk moe_k "
         "top_k_experts",
     ),
@@ -64,22 +64,92 @@ SIZES = [
         "v_head_dim index_head_dim linear_key_head_dim linear_value_head_dim "
         "swa_head_dim rotary_dim mamba_d_state state_size mamba_d_head "
         "mamba_head_dim ssm_state_size linear_head_dim time_step_rank d_rel "
-        "rel_extent router_hidden_size vocab_size_per_layer_input "
+        "rel_extent router_hidden_size "
         "hidden_size_per_layer_input laurel_rank ple_embed_dim hc_lowrank "
-        "gated_norm_rank",
+        "gated_norm_rank mamba_n_heads mamba_num_heads mamba_chunk_size chunk_size "
+        "mamba_d_ssm block_size index_block_size attention_window",
     ),
     (
         64,
         "max_position_embeddings n_positions max_seq_len n_ctx max_target_positions "
         "max_source_positions context_length max_encoder_position_embeddings "
-        "max_decoder_position_embeddings max_sequence_length model_max_length",
+        "max_decoder_position_embeddings max_sequence_length model_max_length "
+        "index_topk",
     ),
 ]
 SMALL = {name: size for size, names in SIZES for name in names.split()}
-VOCABULARIES = ("vocab_size", "src_vocab_size", "tgt_vocab_size", "decoder_vocab_size")
+VOCABULARIES = (
+    "vocab_size",
+    "src_vocab_size",
+    "tgt_vocab_size",
+    "decoder_vocab_size",
+    "vocab_size_per_layer_input",
+)
+KINDS = ("layer_types", "layers_block_type")
 
 # What a family needs beside that; a dict is for a configuration inside it.
-FAMILIES: dict[str, dict[str, Any]] = {}
+ROPE = {"rope_type": "default", "rope_theta": 10000.0}
+INDEXER = {
+    "indexer_n_heads": 2,
+    "indexer_kv_heads": 1,
+    "indexer_head_dim": 8,
+    "indexer_budget": 8,
+    "indexer_compress_ratio": 4,
+}
+DRAFT = {"unbuildable": "it drafts from the hidden states of another model"}
+AUDIO = {"unbuildable": "it makes audio codes, not text"}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "blt": {
+        "encoder_hash_byte_group_vocab": 64,
+        "encoder_config": {"hidden_size_global": 32},
+        "decoder_config": {"hidden_size_global": 32},
+    },
+    "cohere_compass_text": {
+        "rope_parameters": {"full_attention": ROPE, "sliding_attention": ROPE}
+    },
+    "dbrx": {"attn_config": {"rope_theta": 10000.0, "clip_qkv": 8.0}},
+    "deepseek_v2": {"num_experts_per_tok": 2},
+    "dots1": {"n_routed_experts": 4, "num_experts_per_tok": 2, "n_shared_experts": 1},
+    "dots3_note": {"text_config": {"per_layer_config": None, "head_dim": 16}},
+    "encoder-decoder": {"decoder": {"is_decoder": True, "add_cross_attention": True}},
+    "falcon_h1": {"mamba_d_ssm": 64},
+    "gemma3n_text": {"num_kv_shared_layers": 0, "activation_sparsity_pattern": None},
+    "gemma4_assistant": DRAFT,
+    "gemma4_unified_assistant": DRAFT,
+    "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
+    "hunyuan_v1_dense": {"head_dim": 8},
+    "hunyuan_v1_moe": {"head_dim": 8},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
+    "mamba2": {"num_heads": 8},
+    "ministral": {"head_dim": 8},
+    "musicgen": AUDIO,
+    "musicgen_melody": AUDIO,
+    "nemo_speechlm": {"head_config": {"audio_hidden_size": 32}},
+    "nemotron": {"num_key_value_heads": 2},
+    "qwen4_exp": {"text_config": INDEXER},
+    "qwen4_exp_text": INDEXER,
+    "reformer": {
+        "axial_pos_embds_dim": [16, 16],
+        "axial_pos_shape": [8, 8],
+        "attn_layers": ["local", "lsh"],
+        "local_attn_chunk_length": 8,
+        "lsh_attn_chunk_length": 8,
+    },
+    "xmod": {"default_language": "en_XX"},
+    "zamba": {
+        "num_hidden_layers": 4,
+        "layers_block_type": ["linear_attention", "hybrid"] * 2,
+        "attention_hidden_size": 64,
+        "attention_head_dim": 16,
+    },
+    "zamba2": {
+        "num_hidden_layers": 4,
+        "layers_block_type": ["linear_attention", "hybrid"] * 2,
+        "attention_hidden_size": 64,
+        "attention_head_dim": 16,
+    },
+    "zaya": {"num_experts_per_tok": 1},
+}
 
 
 class Unbuildable(Exception):
@@ -104,6 +174,17 @@ def _small(
             chosen[name] = SMALL[name]
         elif name in VOCABULARIES:
             chosen[name] = len(tokenizer)
+    for name in KINDS:
+        # One layer of each kind.
+        kinds = list(dict.fromkeys(known.get(name) or []))
+        if len(kinds) > 1:
+            chosen[name] = kinds
+            for count in ("num_hidden_layers", "n_layer"):
+                if count in known:
+                    chosen[count] = len(kinds)
+    if "kv_lora_rank" in known and "num_key_value_heads" in known:
+        # Keys and values are made of a common latent: there are no groups.
+        chosen["num_key_value_heads"] = SMALL["num_attention_heads"]
     for name in cls.sub_configs or {}:
         inner = getattr(default, name, None)
         if isinstance(inner, PreTrainedConfig):

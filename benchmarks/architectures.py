@@ -13,6 +13,7 @@ Outcomes go to results/architectures.json one by one: a run goes on where anothe
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import random
@@ -121,11 +122,12 @@ def own_losses(lm: LanguageModel, row: EncodedExample) -> Tensor:
     ids, labels = torch.tensor([row.input_ids]), torch.tensor(row.labels)
     mask = torch.ones_like(ids)
     if lm.is_encoder_decoder:
-        logits = lm.model(input_ids=ids, attention_mask=mask, labels=labels[None])
-        logits = logits.logits[0, : len(labels)]
+        more = {"labels": labels[None], "use_cache": False}
+        output = lm.model(input_ids=ids, attention_mask=mask, **more)
+        logits = output.logits[0, : len(labels)]
     else:
-        logits = lm.model(input_ids=ids, attention_mask=mask).logits[0, :-1]
-        labels = labels[1:]
+        output = lm.model(input_ids=ids, attention_mask=mask, use_cache=False)
+        logits, labels = output.logits[0, :-1], labels[1:]
     return torch.nn.functional.cross_entropy(
         logits.float(), labels, ignore_index=IGNORED, reduction="sum"
     )
@@ -299,6 +301,8 @@ def main() -> None:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(1)
+    # What commands import when they run: once, for all processes.
+    importlib.import_module("assay.api")
     result: dict[str, Any] = {"outcomes": {}}
     if RESULT.is_file():
         result = json.loads(RESULT.read_text())

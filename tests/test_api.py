@@ -153,7 +153,10 @@ def test_a_proxy_is_tuned_first(small: Small, tmp_path: Path) -> None:
 
 BAD: list[tuple[dict[str, Any], str]] = [
     ({}, r"give model= \(tuned on these data\), base_model=, or both"),
-    ({"model": 5}, r"the model is a int; expected a folder, a hub id, or a Language"),
+    (
+        {"model": 5},
+        r"the model is a int; expected a folder, hf://owner/name, or a Lang",
+    ),
     ({"model": "nowhere"}, "model 'nowhere': no such folder"),
     ({"model": "m", "rnak": 4}, "unknown setting 'rnak'; known: detector, verify"),
     ({"model": "m", "rank": "4"}, "setting rank='4': expected int"),

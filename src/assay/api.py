@@ -281,8 +281,9 @@ def _model(given: str | Path | LanguageModel | None) -> str | LanguageModel | No
     if isinstance(given, str | Path):
         return str(given)
     raise AssayError(
-        f"the model is a {type(given).__name__}; expected a folder, a hub id, or a "
-        "LanguageModel(model, tokenizer, name, is_encoder_decoder) of assay.models.load"
+        f"the model is a {type(given).__name__}; expected a folder, hf://owner/name, "
+        "or a LanguageModel(model, tokenizer, name, is_encoder_decoder) of "
+        "assay.models.load"
     )
 
 
@@ -307,7 +308,8 @@ def scan(
     Args:
         data: A path or hub id, a ``datasets.Dataset`` or ``DatasetDict``, a pandas
             ``DataFrame``, a list of dicts, or a `Corpus`.
-        model: A model tuned on these data: a folder, a hub id, or one in memory.
+        model: A model tuned on these data: a folder, ``hf://owner/name``, or one in
+            memory.
         base_model: Without a tuned model: this one is tuned first, which changes the
             weights of one in memory. With one: what it was tuned from, to decide by
             retraining where experiments do not.

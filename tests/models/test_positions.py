@@ -210,6 +210,13 @@ def test_a_bias_of_fixed_length_is_tried():
         check_positions(lm, [row_of(lm, 25, 0)])
 
 
+def test_a_table_that_grows_is_no_bound(causal):
+    causal.positions = Positions(24, None)
+    check_positions(causal, [row_of(causal, 25, 0)])
+    assert causal.positions == Positions(None, None)
+    assert longest_length(causal, 512) == 512
+
+
 def test_no_rows_are_fine(causal):
     check_positions(causal, [])
 

@@ -39,7 +39,10 @@ TrainingArgument = Annotated[
 ]
 ModelOption = Annotated[
     str | None,
-    typer.Option("--model", help="Model tuned on this data: folder or hub id."),
+    typer.Option(
+        "--model",
+        help="Model tuned on this data: folder, GGUF file or hf://owner/name.",
+    ),
 ]
 BaseModelOption = Annotated[
     str | None,

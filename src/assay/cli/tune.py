@@ -15,7 +15,10 @@ from assay.cli.console import console, progress_bar, safe
 def tune_command(
     input: Annotated[str, typer.Argument(help="Training data.")],
     base_model: Annotated[
-        str, typer.Option(help="Model to tune: folder, GGUF, hub id, smollm2-135m.")
+        str,
+        typer.Option(
+            help="Model to tune: folder, GGUF, hf://owner/name, smollm2-135m."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the tuned model.")],
     overwrite: Annotated[

@@ -14,6 +14,7 @@ import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -64,6 +65,7 @@ def trackable(
     """
     try:
         left_out = _left_out(lm, modules)
+        fused = [] if hasattr(lm.model, "peft_config") else _fused(lm)
     except (AssayError, torch.OutOfMemoryError):
         raise
     except Exception as error:
@@ -78,15 +80,12 @@ def trackable(
             f"model {lm.name!r}: no layer can be tracked: {_grouped(left_out)}"
         )
     told = {n: r for n, r in left_out.items() if r != NEVER}
-    if not hasattr(lm.model, "peft_config"):
-        fused = [n for n in _fused(lm.model) if pattern is None or _in(pattern, n)]
-        told |= dict.fromkeys(fused, FUSED)
+    told |= {n: FUSED for n in fused if pattern is None or _in(pattern, n)}
     unreached = [n for n, reason in left_out.items() if reason == NEVER]
     if unreached:
         log.info("left out: %s", _grouped(dict.fromkeys(unreached, NEVER)))
     if told:
-        others = [*_fused(lm.model), *left_out]
-        hint = _pattern_of(list(kept), others)
+        hint = _pattern_of(list(kept), [*fused, *left_out])
         log.warning(
             "%d layers are tracked; left out: %s%s",
             len(kept),
@@ -123,17 +122,33 @@ def _pattern_of(kept: Sequence[str], others: Sequence[str]) -> str | None:
     return rf"^(?!.*\b({'|'.join(map(re.escape, parts))})\b)"
 
 
-def _fused(model: nn.Module) -> list[str]:
+def _fused(lm: LanguageModel) -> list[str]:
     """Weights of all experts of a block in one, which are no linear layers."""
-    found = []
-    for name, module in model.named_modules():
+    found: dict[str, list[str]] = {}
+    reached = set()
+    handles = []
+    for name, module in lm.model.named_modules():
         if isinstance(module, nn.Linear | Conv1D | nn.modules.conv._ConvNd):
             continue
         for own, weight in module.named_parameters(name, recurse=False):
             stacked = sum(side > 1 for side in weight.shape) > 2
             if stacked or (weight.dim() > 1 and _routed(own)):
-                found.append(own)
-    return found
+                found.setdefault(name, []).append(own)
+        if name in found:
+            hook = partial(lambda name, *_: reached.add(name), name)
+            handles.append(module.register_forward_hook(hook))
+    try:
+        if found:
+            _run(lm, probe_rows(lm, *LENGTHS))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [own for name, owned in found.items() if name in reached for own in owned]
+
+
+def _run(lm: LanguageModel, rows: Sequence[EncodedExample]) -> None:
+    with evaluating(lm.model), torch.no_grad():
+        response_losses(lm.model, collate(rows, lm), lm.is_encoder_decoder)
 
 
 def _routed(name: str) -> bool:
@@ -201,8 +216,7 @@ def _unfit(
     try:
         for name in modules:
             watch(name)
-        with torch.no_grad():
-            response_losses(lm.model, collate(rows, lm), lm.is_encoder_decoder)
+        _run(lm, rows)
     finally:
         for handle in handles:
             handle.remove()

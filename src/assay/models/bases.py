@@ -20,7 +20,7 @@ from assay.models.load import (
     auto_class,
     find_model,
     load_model,
-    quiet_transformers,
+    quiet_libraries,
     source_of,
 )
 
@@ -66,7 +66,7 @@ def check_base(model: Model, base: Model) -> None:
     if _is_one(model, base):
         raise AssayError(same)
     model, base = _gguf_loaded(model), _gguf_loaded(base)
-    with quiet_transformers():
+    with quiet_libraries():
         ours, theirs = _build(model), _build(base)
         other = f"--base-model {second} is not what --model {first} was tuned from: "
         if ours.kind != theirs.kind:

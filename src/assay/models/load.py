@@ -200,13 +200,18 @@ def _load(spec: str, dtype: torch.dtype) -> LanguageModel:
 
 
 @contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Keep what transformers has to say, and its progress bars, off the terminal."""
+def quiet_libraries() -> Iterator[None]:
+    """Keep warnings and progress bars of transformers and PEFT off the terminal.
+
+    They are of how these two call each other, and of settings that nobody here chose.
+    """
     noise = transformers.utils.logging.get_verbosity()
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         transformers.utils.logging.set_verbosity(noise)
 
@@ -224,7 +229,7 @@ def load_model(spec: str, *, dtype: torch.dtype = torch.float32) -> LanguageMode
         AssayError: There is no such model, it cannot be read (only safetensors and
             GGUF are, never pickles), or its tokenizer does not fit it.
     """
-    with quiet_transformers():
+    with quiet_libraries():
         try:
             lm = _load(spec, dtype)
         except AssayError:

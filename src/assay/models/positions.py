@@ -51,11 +51,17 @@ class Positions:
 
 @dataclass(frozen=True)
 class _Lookup:
-    """One look-up in a table: its rows, how many were taken, and the last of them."""
+    """One look-up in a table: its rows, how many were taken, the first and the last."""
 
     rows: int
     taken: int
+    first: int
     last: int
+
+    @property
+    def in_turn(self) -> bool:
+        """Whether one row after the other was taken, as positions are."""
+        return self.last - self.first == self.taken - 1
 
 
 class _Lookups(TorchFunctionMode):
@@ -86,9 +92,8 @@ class _Lookups(TorchFunctionMode):
 
     def _note(self, table: Tensor, dim: int, index: Tensor) -> None:
         if index.dtype in (torch.int32, torch.int64) and index.numel():
-            self.found.append(
-                _Lookup(table.shape[dim], index.numel(), int(index.max()))
-            )
+            ends = int(index.min()), int(index.max())
+            self.found.append(_Lookup(table.shape[dim], index.numel(), *ends))
 
 
 def _lookups(lm: LanguageModel, source: int, target: int) -> list[_Lookup]:
@@ -105,10 +110,9 @@ def measure_positions(lm: LanguageModel) -> Positions:
     """Find the tables that a model looks positions up in, and where they end.
 
     A row of one token repeated makes every look-up but that of positions the same
-    however long it is. Run at two lengths, a look-up of as many rows as there are
-    tokens, the last of which is as much further on as the row is longer, is of
-    positions; how far its last is from the length is its offset (2 in BART and OPT,
-    the padding id and 1 in RoBERTa).
+    however long it is. Run at two lengths, a look-up of as many rows in turn as there
+    are tokens, from the same first row on, is of positions; that row is their offset
+    (2 in BART and OPT, the padding id and 1 in RoBERTa).
     """
     training = lm.model.training
     lm.model.eval()
@@ -120,12 +124,13 @@ def measure_positions(lm: LanguageModel) -> Positions:
         lm.model.train(training)
 
     def bound(side: int) -> int | None:
-        longer = long[side] - short[side]
-        moved = {(n.rows, n.last - longer) for n in second if n.taken == long[side]}
+        longer = {
+            (n.rows, n.first) for n in second if n.in_turn and n.taken == long[side]
+        }
         ends = [
-            n.rows - (n.last + 1 - short[side])
+            n.rows - n.first
             for n in first
-            if n.taken == short[side] and (n.rows, n.last) in moved
+            if n.in_turn and n.taken == short[side] and (n.rows, n.first) in longer
         ]
         return min(ends, default=None)
 
@@ -197,7 +202,10 @@ def check_positions(lm: LanguageModel, rows: Sequence[EncodedExample]) -> None:
             continue
         # On other devices a look-up past the end would leave them unusable.
         on_cpu = lm.model.get_input_embeddings().weight.device.type == "cpu"
-        if not on_cpu or _failure(lm, longest):
+        if on_cpu and not _failure(lm, longest):
+            # Some families make their tables longer when they have to.
+            lm.positions = Positions(None, None)
+        else:
             raise AssayError(
                 f"row {longest.row}: {kind} takes {bound} positions, {has} {most} "
                 f"tokens; give --max-length {places.least}"
@@ -232,10 +240,7 @@ def _made_for(lm: LanguageModel) -> int | None:
 
 
 def _failure(lm: LanguageModel, row: EncodedExample) -> str:
-    """Run a row that may be too long; return why it fails, nothing if it does not.
-
-    Some families make their tables longer when they have to, or stop at the end.
-    """
+    """Run a row that may be too long; return why it fails, nothing if it does not."""
     try:
         with torch.no_grad():
             response_logits(lm.model, collate([row], lm), lm.is_encoder_decoder)

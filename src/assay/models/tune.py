@@ -18,7 +18,12 @@ import torch
 from assay.data.corpus import Corpus
 from assay.errors import AssayError
 from assay.models.encode import IGNORED, EncodedExample, collate, encode, warn_truncated
-from assay.models.load import LanguageModel, load_model, save_model
+from assay.models.load import (
+    LanguageModel,
+    load_model,
+    quiet_libraries,
+    save_model,
+)
 from assay.models.loss import response_losses
 from assay.models.positions import check_positions
 from assay.models.tune_folder import (
@@ -156,14 +161,15 @@ def _add_lora(lm: LanguageModel, settings: TuneSettings) -> None:
         return
     from peft import LoraConfig, get_peft_model
 
-    lm.model = get_peft_model(
-        lm.model,
-        LoraConfig(
-            r=settings.lora_rank,
-            lora_alpha=2 * settings.lora_rank,
-            target_modules="all-linear",
-        ),
-    )
+    with quiet_libraries():
+        lm.model = get_peft_model(
+            lm.model,
+            LoraConfig(
+                r=settings.lora_rank,
+                lora_alpha=2 * settings.lora_rank,
+                target_modules="all-linear",
+            ),
+        )
 
 
 def _save_checkpoint(path: Path, state: dict[str, Any]) -> None:
