@@ -146,6 +146,18 @@ def test_a_run_keeps_it_in_its_log(
     assert command(small.scan_words(out)) in (0, 1)
 
 
+def test_a_package_that_is_missing_is_named(
+    temporary: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, told in (("torch", "a package is missing (x)"), ("assay.x", "a fault")):
+        error = ModuleNotFoundError("x", name=name)
+        monkeypatch.setattr("assay.cli.options.read", raising(error))
+        assert command(["scan", "x.jsonl", "--model", "m"]) == 2
+        assert capsys.readouterr().err.startswith(f"assay: error: {told}")
+
+
 class OutOfMemoryError(RuntimeError):
     """As CUDA's is called."""
 

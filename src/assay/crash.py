@@ -67,6 +67,10 @@ def explain(error: BaseException, words: Sequence[str]) -> str:
         lower = LOWER.get(command)
         advice = f"lower {lower}" if lower else "the data do not fit"
         return f"out of memory ({what}); {advice}"
+    if isinstance(error, ModuleNotFoundError) and not (
+        error.name or "assay"
+    ).startswith("assay"):
+        return f"a package is missing ({said}); install assay with its dependencies"
     alone = int(os.environ.get("WORLD_SIZE", "1")) < 2
     if not alone and any(words in said.lower() for words in _GONE):
         return f"another process of this command has ended ({what}); see what it said"

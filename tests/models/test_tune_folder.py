@@ -56,6 +56,15 @@ def test_the_model_to_tune_is_never_replaced(causal, corpus, tmp_path):
     assert (base / "tuned" / DONE).is_file()
 
 
+def test_nor_is_one_that_is_called_as_half_a_model(causal, corpus, tmp_path):
+    base = tmp_path / "out.partial"
+    save_model(causal, base)
+    (tmp_path / "out").mkdir()
+    message = r"out.partial: is read by the same command"
+    refused(message, load_model(str(base)), corpus, tmp_path / "out", FAST)
+    assert (base / "model.safetensors").is_file()
+
+
 def test_nor_is_one_whose_weights_are_links_into_the_folder(causal, corpus, tmp_path):
     save_model(causal, tmp_path / "real")
     (tmp_path / "linked").mkdir()

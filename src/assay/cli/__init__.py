@@ -129,7 +129,7 @@ def _let_go(stream: TextIO) -> None:
     """Give up what a stream could not write, or Python tries again, and exits 120."""
     try:
         stream.flush()
-    except (OSError, ValueError):
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

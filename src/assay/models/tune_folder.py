@@ -38,8 +38,11 @@ def check_folder(
             anything but this run, finished or not, and that may not be replaced; or
             what would tell is damaged.
     """
-    # The model to tune and the data are never lost.
-    check_outputs([out], read, overwrite=True)
+    # The model to tune and the data are never lost, not even to what a model is saved
+    # to before it takes its place.
+    place = out.resolve()
+    beside = [place.with_name(f"{place.name}.partial")] if place.name else []
+    check_outputs([out, *beside], read, overwrite=True)
     noted = _noted(out / DONE)
     if noted is not None and noted["key"] == about["key"]:
         return True
