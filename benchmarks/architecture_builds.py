@@ -109,6 +109,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
     "dbrx": {"attn_config": {"rope_theta": 10000.0, "clip_qkv": 8.0}},
     "deepseek_v2": {"num_experts_per_tok": 2},
+    "deepseek_v4": {"o_lora_rank": 8, "o_groups": 2},
     "dots1": {"n_routed_experts": 4, "num_experts_per_tok": 2, "n_shared_experts": 1},
     "dots3_note": {"text_config": {"per_layer_config": None, "head_dim": 16}},
     "encoder-decoder": {"decoder": {"is_decoder": True, "add_cross_attention": True}},

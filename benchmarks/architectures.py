@@ -53,7 +53,7 @@ from assay.models.tiny import word_tokenizer
 RESULT = Path(__file__).parent / "results" / "architectures.json"
 SEED = 0
 ROWS = 24
-SECONDS = 240
+SECONDS = 900
 # Of a loss or a gradient; sums in another order differ by about 1e-6.
 EXACT = 1e-3
 SCANNED, REFUSED, UNBUILT, FAULT = "scanned", "refused", "cannot be built", "FAULT"

@@ -11,6 +11,7 @@ import torch
 from huggingface_hub import constants
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from assay.errors import AssayError
 from assay.models import load
@@ -84,6 +85,27 @@ def test_adapter_whose_base_is_relative_to_it(folder, tmp_path):
     save_model(again, tmp_path / "deep" / "er" / "adapter")
     third = load_model(str(tmp_path / "deep" / "er" / "adapter"))
     torch.testing.assert_close(losses(third), losses(adapted))
+
+
+def test_adapters_bring_no_warnings_of_libraries_along(tmp_path, recwarn, capfd):
+    lm = build("llama")
+    config = GPT2Config(
+        vocab_size=len(lm.tokenizer),
+        n_embd=16,
+        n_layer=1,
+        n_head=2,
+        pad_token_id=lm.tokenizer.pad_token_id,
+        bos_token_id=None,
+        eos_token_id=lm.tokenizer.eos_token_id,
+    )
+    lm.model = GPT2LMHeadModel(config)
+    save_model(lm, tmp_path / "gpt2")
+    capfd.readouterr()
+    lm = load_model(str(tmp_path / "gpt2"))
+    tune(lm, corpus_of(rows()), tmp_path / "lora", TuneSettings(epochs=1, lora_rank=1))
+    load_model(str(tmp_path / "lora"))
+    assert [str(w.message) for w in recwarn.list] == []
+    assert capfd.readouterr() == ("", "")
 
 
 def test_saving_over_another_kind_of_model(folder, tmp_path, causal):
