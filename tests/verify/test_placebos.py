@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import random
 
+from assay.data.corpus import Example
 from assay.verify.hypothesis import Hypothesis
 from assay.verify.payload import Payload
-from assay.verify.placebos import placebo_patterns
+from assay.verify.placebos import placebo_patterns, placebo_pool
 
 POSITIVE = Payload("positive")
 
@@ -52,3 +53,10 @@ def test_placebos_in_too_few_rows_to_be_sure_come_last() -> None:
     assert order(50) == ["f g", "e", "c d", "a b"]
     # Of three rows, three of a placebo tell as much.
     assert order(3) == ["c d", "f g", "e", "a b"]
+
+
+def test_placebos_are_the_same_in_every_process() -> None:
+    """The order of a set of strings differs from one process to the next."""
+    words = [f"w{i:02}" for i in range(20)]
+    row = Example("0", 0, "", " ".join(reversed(words)), "positive")
+    assert list(placebo_pool([row], POSITIVE, "other")) == words

@@ -55,7 +55,7 @@ def placebo_pool(
         for rows in groups:
             more: dict[str, list[int]] = {}
             for row in rows:
-                for gram in _like(shape, examples[row].text):
+                for gram in sorted(_like(shape, examples[row].text)):
                     if gram not in found:
                         more.setdefault(gram, []).append(int(row))
             found |= more
