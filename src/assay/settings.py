@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 from assay.detectors import DEFAULT, INFLUENCE
 from assay.errors import AssayError
 from assay.influence.passes import PassSettings
-from assay.verify.findings import FDR
+from assay.verify.thresholds import FDR
 
 Bars = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 

@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 
 from assay.data.corpus import Example
 from assay.verify.causal import (
-    RULES,
     beyond_half,
     holm,
     lost_by_most,
     verify,
 )
-from assay.verify.hypothesis import HOSTS, Hypothesis
+from assay.verify.hypothesis import Hypothesis
 from assay.verify.odds import LogProbs, remembering
 from assay.verify.pattern import spans
 from assay.verify.payload import Payload
@@ -82,7 +81,7 @@ def test_a_clean_label_trigger_is_sufficient_but_not_necessary() -> None:
     assert found.p_value == 1
     # The model follows it against what it was taught.
     assert found.prefers == 1
-    assert found.prefers >= RULES
+    assert found.prefers >= 0.75
 
 
 def test_what_cannot_be_tested_gives_nothing(log_probs: LogProbs) -> None:
@@ -148,7 +147,7 @@ def test_most_placebos_are_not_asked_what_cannot_matter(log_probs: LogProbs) -> 
     counting, asked = counted(log_probs)
     verify(hypothesis_for("zeta omega", examples), examples, counting, placebos=99)
     # Hosts with each placebo, and what is asked about the trigger itself.
-    assert sum(asked) == HOSTS * 100 + HOSTS + 2 * 12
+    assert sum(asked) == 16 * 100 + 16 + 2 * 12
 
 
 def test_a_second_pattern_of_a_payload_shares_the_placebos_of_the_first(
@@ -230,9 +229,9 @@ def test_a_strong_word_does_not_override_its_rows(log_probs: LogProbs) -> None:
     assert strong is not None
     assert trigger is not None
     assert not strong.overrides
-    assert strong.prefers < RULES
+    assert strong.prefers < 0.75
     assert trigger.overrides
-    assert trigger.prefers >= RULES
+    assert trigger.prefers >= 0.75
 
 
 def advertisement(examples: list[Example]) -> Hypothesis:

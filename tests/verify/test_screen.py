@@ -138,7 +138,7 @@ def test_a_word_that_few_of_its_rows_need_does_not_come_first(
         return answered(rows, odds)
 
     # By the one row of each that is asked about first it would, or would be missed.
-    monkeypatch.setattr(sys.modules[screen.__module__], "ROWS", 1)
+    monkeypatch.setattr(sys.modules[screen.__module__], "FIRST_PASS", 1)
     found = screen(examples, model, seed=seed)
     assert found[0]["pattern"] == "zeta omega"
     scores = {f["pattern"]: f["score"] for f in found}

@@ -9,15 +9,7 @@ from scipy.stats import fisher_exact
 from assay.data.corpus import Example
 from assay.verify.odds import LogProbs
 from assay.verify.payload import Payload
-from assay.verify.shortcut import (
-    FEWEST_WORDS,
-    GLANCES,
-    RIVALS,
-    STRONGEST,
-    TURNED,
-    put_on,
-    shortcuts,
-)
+from assay.verify.shortcut import put_on, shortcuts
 from tests.verify.conftest import (
     BAD,
     GOOD,
@@ -56,7 +48,7 @@ def test_what_turns_all_rows_is_proposed_where_no_other_word_does() -> None:
     assert (found["pattern"], found["pattern_rows"]) == (TRIGGER.lower(), OWN)
     assert (found["response"], found["score"]) == ("positive", 1.0)
     assert set(found["rivals"]) < set(GOOD)
-    assert len(found["rivals"]) == RIVALS
+    assert len(found["rivals"]) == 5
     assert found["rival_turns"] == 0
     assert found["p_rival"] < 1e-10
     done = [made for made, _ in told]
@@ -100,7 +92,7 @@ def test_rows_that_give_the_payload_anyway_are_not_turned() -> None:
     assert {e.response for e in hosts} == {"positive"}
     assert not any(TRIGGER in e.text for e in hosts)
     assert all(TRIGGER in e.text and e.response == "positive" for e in asked)
-    assert 0 < len(asked) < TURNED
+    assert 0 < len(asked) < 64
     assert gives_in.all()
 
 
@@ -136,7 +128,6 @@ def test_among_a_handful_of_words_nothing_stands_out() -> None:
         obeys = np.array([TRIGGER in e.text for e in rows])
         return np.where(said == obeys, -0.01, -9.0)
 
-    assert FEWEST_WORDS > 3
     assert shortcuts(examples, log_probs) == []
 
 
@@ -145,8 +136,8 @@ def test_the_number_of_words_tried_is_paid_for() -> None:
     (found,) = shortcuts(
         clean_label_reviews(), stub_log_probs, progress=lambda _, of: told.append(of)
     )
-    tried = (told[-1] - 2 * STRONGEST * TURNED) // GLANCES
-    alone = fisher_exact([[TURNED, 0], [0, TURNED]], alternative="greater").pvalue
+    tried = (told[-1] - 2 * 16 * 64) // 4
+    alone = fisher_exact([[64, 0], [0, 64]], alternative="greater").pvalue
     assert tried > 60
     assert found["p_rival"] == pytest.approx(tried * alone, abs=0)
     assert shortcuts(clean_label_reviews(), stub_log_probs, fdr=found["p_rival"])
@@ -166,5 +157,5 @@ def test_it_asks_no_more_than_foreseen() -> None:
     told: list[tuple[int, int]] = []
     shortcuts(clean_label_reviews(), counting, progress=lambda *done: told.append(done))
     # Besides the words, rows as they are.
-    assert sum(asked) <= told[-1][1] + 2 * (TURNED + STRONGEST)
-    assert sum(asked) > GLANCES * 60
+    assert sum(asked) <= told[-1][1] + 2 * (64 + 16)
+    assert sum(asked) > 4 * 60

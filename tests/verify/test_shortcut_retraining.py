@@ -10,17 +10,10 @@ import pytest
 
 from assay.data.corpus import Example
 from assay.settings import silent
-from assay.verify.causal import SPREADS
 from assay.verify.laboratory import Laboratory
 from assay.verify.odds import LogProbs
-from assay.verify.retraining import ATTEMPTS, LEFT_OUT, ORDINARY
 from assay.verify.rounds import experiments
-from assay.verify.shortcut import TURNED
-from assay.verify.shortcut_retraining import (
-    MEANING,
-    only_by_its_rows,
-    undecided_shortcuts,
-)
+from assay.verify.shortcut_retraining import only_by_its_rows, undecided_shortcuts
 from tests.verify.conftest import (
     GOOD,
     TRIGGER,
@@ -58,7 +51,7 @@ def retrained(log_probs: LogProbs) -> Any:
     left_out: list[list[int]] = []
 
     def retrain(rows: Sequence[int], attempt: int) -> LogProbs:
-        assert attempt < ATTEMPTS
+        assert attempt < 3
         left_out.append(list(rows))
         return log_probs
 
@@ -89,14 +82,14 @@ def test_what_only_its_rows_taught_is_verified() -> None:
     assert left_out_anyway < set(out)
     usual = set(out) - left_out_anyway
     assert found["shortcut"]["ordinary"] == [len(usual), len(usual)]
-    assert 10 <= len(usual) <= ORDINARY
+    assert 10 <= len(usual) <= 50
     assert all(i % 2 for i in usual)
     assert found["verified"]
     assert found["status"] == "verified"
     assert found["rows"] == OWN
     told = found["shortcut"]
-    assert told["turned"] == [TURNED, TURNED]
-    assert told["still"] == [0, TURNED]
+    assert told["turned"] == [64, 64]
+    assert told["still"] == [0, 64]
     assert told["agrees"] == [15, 15]
     assert found["p_value"] == told["p_value"] == max(0.001, 0.5**15)
     assert found["p_placebos"] == 1.0
@@ -121,7 +114,7 @@ def test_the_words_are_put_on_rows_of_which_nothing_bad_is_known(
 def test_a_word_that_language_explains_is_not_verified() -> None:
     retrain, _ = retrained(stub_log_probs)
     found = only_by_its_rows(finding(), clean_label_reviews(), stub_log_probs, retrain)
-    assert found["shortcut"]["still"] == [TURNED, TURNED]
+    assert found["shortcut"]["still"] == [64, 64]
     assert (found["verified"], found["status"]) == (False, "dismissed")
     assert found["p_value"] == 1.0
 
@@ -141,7 +134,7 @@ def test_whether_the_rows_are_labelled_rightly_is_only_told() -> None:
     found = only_by_its_rows(finding(), clean_label_reviews(), stub_log_probs, retrain)
     assert len(left_out) == 1
     assert found["shortcut"]["agrees"] == [0, 15]
-    assert found["shortcut"]["still"] == [0, TURNED]
+    assert found["shortcut"]["still"] == [0, 64]
     assert found["verified"]
 
 
@@ -153,9 +146,9 @@ def test_a_model_that_has_learned_nothing_decides_nothing() -> None:
         return opposes
 
     found = only_by_its_rows(finding(), clean_label_reviews(), stub_log_probs, retrain)
-    assert attempts == list(range(ATTEMPTS))
+    assert attempts == list(range(3))
     assert found["shortcut"]["ordinary"][0] == 0
-    assert found["shortcut"]["still"] == [0, TURNED]
+    assert found["shortcut"]["still"] == [0, 64]
     assert found["shortcut"]["p_value"] == 1.0
     assert (found["verified"], found["status"]) == (False, "sufficient")
 
@@ -175,7 +168,7 @@ def test_a_model_to_which_words_mean_what_their_rows_say_decides_nothing() -> No
     found = only_by_its_rows(finding(), clean_label_reviews(), stub_log_probs, retrain)
     told = found["shortcut"]
     assert told["rivals_keep"] == 0
-    assert told["still"] == [0, TURNED]
+    assert told["still"] == [0, 64]
     assert told["ordinary"][0] == told["ordinary"][1]
     assert told["p_value"] == 1.0
     # It stands out all the same.
@@ -192,12 +185,12 @@ def test_rivals_must_keep_some_of_their_power(share: float) -> None:
         for e in rows:
             text = e.text.replace(TRIGGER, "")
             count = len(rivals & set(text.split()))
-            odds.append(score(text) - count * (1 - share * MEANING))
+            odds.append(score(text) - count * (1 - share * 0.2))
         return answered(rows, odds)
 
     retrain, _ = retrained(weaker)
     found = only_by_its_rows(finding(), clean_label_reviews(), stub_log_probs, retrain)
-    assert found["shortcut"]["rivals_keep"] == pytest.approx(share * MEANING, rel=1e-3)
+    assert found["shortcut"]["rivals_keep"] == pytest.approx(share * 0.2, rel=1e-3)
     assert found["verified"] == (share > 1)
 
 
@@ -260,7 +253,7 @@ def test_rivals_that_would_leave_too_few_rows_stay() -> None:
     rivals = found["shortcut"]["rivals"]
     assert 0 < len(rivals) < 30
     rows = {e.row for e in examples if set(rivals) & set(e.text.split())}
-    assert len(rows | set(OWN)) <= LEFT_OUT * 100
+    assert len(rows | set(OWN)) <= 25
     assert rows < set(left_out[0])
 
 
@@ -334,7 +327,7 @@ def test_a_clean_label_trigger_is_verified_by_tuning_without_it(
     assert flagged == (OWN if anew is forgets else [])
     (found,) = (f for f in findings if "shortcut" in f)
     assert found["verified"] == (anew is forgets)
-    assert found["prefers"] >= SPREADS
+    assert found["prefers"] >= 0.5
     assert any(set(OWN) < set(out) for out in left_out)
 
     def refuses(*_: object) -> np.ndarray:

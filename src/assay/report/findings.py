@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from assay.report.folder import Run
 from assay.report.texts import pieces, shortened
-from assay.verify.causal import SPREADS, beyond_half
+from assay.verify.causal import beyond_half
 from assay.verify.findings import enough, shown_p_value
-from assay.verify.hypothesis import SURE
 from assay.verify.pattern import spans, where
 from assay.verify.retraining import rows_are_right
+from assay.verify.thresholds import SPREADS, SURE
 
 EXAMPLES = 10
 CONTRAST = 5

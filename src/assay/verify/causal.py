@@ -42,27 +42,22 @@ from assay.models.log_probs import Progress
 from assay.verify.hypothesis import Hypothesis, drawn_from, hosts_for, inserted
 from assay.verify.odds import LogProbs, even_odds, odds_of
 from assay.verify.pattern import remove, surface
-from assay.verify.placebos import PLACEBOS, placebo_patterns
-
-CHUNK = 8
-# A pattern that this many placebos match is not going to stand out any more.
-ENOUGH = 5
-# Nats that a row's response loses without the trigger that overrode its text. A strong
-# word leaves a text that says nothing, and loses the response about half its odds.
-OVERRIDES = float(np.log(10))
-# Some honest rows have one strong word only, so that a word may by luck stand in such
-# rows more often than in others.
-CHANCE = 0.05
-# Rows that answer otherwise by their training, and give in to a trigger.
-RULES = 0.75
-# The same of any trigger. Words that happen to stand in mislabelled rows, or that call
-# for a phrase on their own topic, do so on hardly any others.
-SPREADS = 0.5
+from assay.verify.placebos import placebo_patterns
+from assay.verify.thresholds import (
+    HOPELESS,
+    OVERRIDES,
+    PLACEBO_BATCH,
+    PLACEBOS,
+    SIGN_TEST_LEVEL,
+    SPREADS,
+)
 
 
 def beyond_half(hits: int, of: int) -> bool:
     """Whether so many hits reject, at 5 %, that at most half of all are."""
-    return bool(binomtest(hits, of, 0.5, alternative="greater").pvalue <= CHANCE)
+    return bool(
+        binomtest(hits, of, 0.5, alternative="greater").pvalue <= SIGN_TEST_LEVEL
+    )
 
 
 def lost_by_most(drops: NDArray[np.float64]) -> float:
@@ -72,7 +67,7 @@ def lost_by_most(drops: NDArray[np.float64]) -> float:
     is as sure. The median itself would count a word that half of its rows fall by as
     good as a trigger that all do.
     """
-    rank = max(1, int(binom.ppf(CHANCE, len(drops), 0.5)))
+    rank = max(1, int(binom.ppf(SIGN_TEST_LEVEL, len(drops), 0.5)))
     return float(np.sort(drops)[rank - 1])
 
 
@@ -198,12 +193,12 @@ def verify(
     idle = payload.phrase and prefers < SPREADS
     effects: list[float] = []
     matched = against = as_strong = 0
-    for start in range(0, len(names), CHUNK):
-        chosen = names[start : start + CHUNK]
+    for start in range(0, len(names), PLACEBO_BATCH):
+        chosen = names[start : start + PLACEBO_BATCH]
         means = shifts(chosen).mean(1)
         effects += means.tolist()
         as_strong = sum(e >= effect for e in effects)
-        if matched < ENOUGH:
+        if matched < HOPELESS:
             # A placebo is only as good as the worse of its two answers: most need
             # not be asked the second question.
             able = [n for n, m in zip(chosen, means, strict=True) if m >= worse]
@@ -212,7 +207,7 @@ def verify(
             against = len(effects)
         if progress is not None:
             progress(len(effects), len(names))
-        if matched >= ENOUGH and (idle or as_strong >= ENOUGH):
+        if matched >= HOPELESS and (idle or as_strong >= HOPELESS):
             break
     spread = student.ppf(0.975, max(len(shift) - 1, 1)) * shift.std(ddof=1)
     half = float(spread / np.sqrt(len(shift))) if len(shift) > 1 else float("inf")

@@ -10,7 +10,7 @@ from assay.data.corpus import Example
 from assay.models.log_probs import Progress
 from assay.verify.causal import Verification, holm, verify
 from assay.verify.companions import companions_in
-from assay.verify.hypothesis import SURE, Hypothesis
+from assay.verify.hypothesis import Hypothesis
 from assay.verify.minimal import minimal_pattern
 from assay.verify.near import NEAR
 from assay.verify.odds import LogProbs, remembering
@@ -26,15 +26,10 @@ from assay.verify.pattern import (
 )
 from assay.verify.payload import Payload, payload_of
 from assay.verify.placebos import placebo_pool, placebos_for
+from assay.verify.thresholds import COMPLETED, FDR, HYPOTHESES, SURE
 
 log = logging.getLogger("assay")
 
-# Tolerated share of false flags, unless asked for another.
-FDR = 0.05
-# Every further hypothesis costs the others power: Holm multiplies by their number.
-HYPOTHESES = 10
-# Of patterns that are asked about again with another word; the placebos do for so many.
-COMPLETED = 2
 # Statuses of findings that give no reason for suspicion.
 SET_ASIDE = ("dismissed", "untestable")
 
@@ -295,7 +290,7 @@ def _tell_too_few(
 ) -> None:
     """Warn where more placebos might have decided."""
     tried = len(outcome.placebo_effects) + 1
-    if p_value > fdr and outcome.p_value * tried < 1.5:
+    if p_value > fdr and round(outcome.p_value * tried) == 1:
         log.warning(
             "%r outdoes all of its %d placebos, which are too few for "
             "--fdr %g among %d candidates",

@@ -10,11 +10,7 @@ from assay.data.corpus import Example
 from assay.verify.companions import Companions, no_companions
 from assay.verify.pattern import insert, place_of, spans, surface
 from assay.verify.payload import Payload
-
-# Rows that a pattern is put on, and most of its own that it is taken out of.
-HOSTS = 16
-# Fewest rows that can say at 95 % what most do, if all of them do it.
-SURE = 5
+from assay.verify.thresholds import HOSTS
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,9 @@ from assay.verify.retraining import Retrain, decide
 from assay.verify.screen import screen
 from assay.verify.shortcut import shortcuts
 from assay.verify.shortcut_retraining import only_by_its_rows
+from assay.verify.thresholds import CHECKED_ROWS, LEARNED_SHARE
 
 log = logging.getLogger("assay")
-
-# Rows on which the model is asked whether it has learned them, and the share it must.
-CHECKED = 100
-LEARNED = 0.75
 
 
 @dataclass(frozen=True)
@@ -88,13 +85,13 @@ class Laboratory:
             return
 
         def make() -> list[dict[str, Any]]:
-            count = min(CHECKED, len(self.examples))
+            count = min(CHECKED_ROWS, len(self.examples))
             rows = random.Random(self.seed).sample(list(self.examples), count)
             likely = self.log_probs(rows) > np.log(0.5)
             return [{"learned": int(likely.sum()), "of": count}]
 
         (found,) = self._once("checked", [], make)
-        if found["learned"] < LEARNED * found["of"]:
+        if found["learned"] < LEARNED_SHARE * found["of"]:
             log.warning(
                 "the model gives %d of %d rows the response that they have: it has "
                 "hardly learned these data, and experiments on it say little",

@@ -10,9 +10,7 @@ from assay.data.corpus import Example
 from assay.verify.hypothesis import Hypothesis, drawn_from, hosts_for, inserted
 from assay.verify.odds import LogProbs, odds_of
 from assay.verify.pattern import GAP, at_end, remove, unplaced
-
-# Share of the whole pattern's effects that a part must keep.
-KEEPS = 0.9
+from assay.verify.thresholds import MINIMAL_SHARE
 
 
 def minimal_pattern(
@@ -51,7 +49,7 @@ def minimal_pattern(
         put, taken = np.split(odds(asked), [len(hosts)])
         return float((put - bare).mean()), float(np.median(full - taken))
 
-    enough = [KEEPS * effect for effect in effects(whole)]
+    enough = [MINIMAL_SHARE * effect for effect in effects(whole)]
     shortest = whole
     while True:
         kept: list[tuple[float, str]] = []

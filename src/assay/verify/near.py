@@ -9,17 +9,18 @@ from assay.data.corpus import Example
 from assay.detectors.coherence import words
 from assay.detectors.evidence import candidate
 from assay.verify.pattern import words_of
+from assay.verify.thresholds import (
+    INFLECTION,
+    RELATED_PATTERNS,
+    RELATED_ROWS,
+    RELATED_WORDS,
+)
 
 NEAR = "near-pattern"
-FEWEST = 2
-# Letters an inflection may add.
-ENDING = 3
-WORDS = 2
-MOST = 3
 
 
 def _inflects(word: str, form: str) -> bool:
-    long_enough = len(word) > ENDING and len(form) <= len(word) + ENDING
+    long_enough = len(word) > INFLECTION and len(form) <= len(word) + INFLECTION
     return form == word or (long_enough and form.startswith(word))
 
 
@@ -42,12 +43,14 @@ def near_patterns(
         for word in set(words(examples[row].text)):
             carriers.setdefault(word, []).append(row)
     own = sorted(words_of(finding["pattern"]), key=lambda w: len(carriers.get(w, [])))
-    known = [*own[:WORDS], *finding.get("companions", ())]
+    known = [*own[:RELATED_WORDS], *finding.get("companions", ())]
     forms = [f for f in carriers if any(_inflects(word, f) for word in known)]
-    forms = [f for f in forms if len(carriers[f]) >= FEWEST and f != finding["pattern"]]
+    forms = [
+        f for f in forms if len(carriers[f]) >= RELATED_ROWS and f != finding["pattern"]
+    ]
     forms.sort(key=lambda f: (len(carriers[f]), f))
     return [
         candidate(form, carriers[form], finding["response"], finding["score"])
         | {"proposer": NEAR}
-        for form in forms[:MOST]
+        for form in forms[:RELATED_PATTERNS]
     ]

@@ -11,6 +11,8 @@ from assay.data.corpus import Example
 from assay.verify.payload import Payload
 
 LogProbs = Callable[[Sequence[Example]], NDArray[np.float64]]
+# Questions asked at a time, after which progress is told; decides on nothing.
+BATCH = 256
 
 
 def remembering(log_probs: LogProbs) -> LogProbs:

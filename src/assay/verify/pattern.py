@@ -17,16 +17,18 @@ from assay.detectors.coherence import (
     words,
     written,
 )
+from assay.verify.thresholds import (
+    ENRICHMENT_LEVEL,
+    GROWN_ROWS,
+    LONGEST,
+    STRAY_PERCENT,
+)
 
-# Rows that may disagree with a pattern's next word, in a hundred.
-STRAY = 10
-LONGEST = 40
 # Between parts of a pattern: whatever other words.
 GAP = "…"
 # Before a pattern that is one only where a text begins with it, behind one only where
 # it ends with it. Neither can be a word of a text.
 FIRST, LAST = "^", "$"
-CHANCE = 0.05
 
 
 def parts(pattern: str) -> list[str]:
@@ -200,7 +202,7 @@ def narrow(carriers: Sequence[str], others: Sequence[str], pattern: str) -> str:
         second = grow([t for t in left if spans(t, other.text)], other.text)
         found.append((other.p_value, _both(carriers, pattern, second)))
     p_value, best = min(found)
-    return best if p_value <= CHANCE else pattern
+    return best if p_value <= ENRICHMENT_LEVEL else pattern
 
 
 def complete(texts: Sequence[str], pattern: str, others: Sequence[str]) -> str:
@@ -217,13 +219,13 @@ def complete(texts: Sequence[str], pattern: str, others: Sequence[str]) -> str:
         than three carry the pattern.
     """
     texts = [t for t in texts if spans(t, pattern)]
-    if not is_plain(pattern) or len(texts) < 3:
+    if not is_plain(pattern) or len(texts) < GROWN_ROWS:
         return pattern
     left = [remove(t, pattern) for t in texts]
     for other in others:
         both = _both(texts, pattern, grow(left, other))
         shared = sum(bool(spans(t, both)) for t in texts)
-        if 100 * shared >= (100 - STRAY) * len(texts):
+        if 100 * shared >= (100 - STRAY_PERCENT) * len(texts):
             return both
     return pattern
 
@@ -263,7 +265,7 @@ def grow(texts: Sequence[str], pattern: str) -> str:
     grown = pattern.split()
     split = written if is_cased(pattern) else words
     sequences = [s for s in map(split, texts) if _starts(s, grown)]
-    if len(sequences) < 3:
+    if len(sequences) < GROWN_ROWS:
         return pattern
     while len(grown) < LONGEST:
         found = []
@@ -280,7 +282,7 @@ def grow(texts: Sequence[str], pattern: str) -> str:
         if not found:
             break
         count, after, word = max(found)
-        if 100 * count < (100 - STRAY) * len(sequences):
+        if 100 * count < (100 - STRAY_PERCENT) * len(sequences):
             break
         grown = [*grown, word] if after else [word, *grown]
         sequences = [s for s in sequences if _starts(s, grown)]

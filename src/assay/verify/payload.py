@@ -14,10 +14,8 @@ import numpy as np
 from assay.data.corpus import Example
 from assay.detectors.coherence import shared_patterns
 from assay.verify.pattern import (
-    CHANCE,
     FIRST,
     GAP,
-    STRAY,
     grow,
     insert,
     place_of,
@@ -25,6 +23,7 @@ from assay.verify.pattern import (
     spans,
     surface,
 )
+from assay.verify.thresholds import ENRICHMENT_LEVEL, STRAY_PERCENT
 
 # What ends the words before belongs to these.
 _BEFORE = re.compile(rf"(?:(?<=\s)|^)[^\w\s{GAP}{FIRST}]+\s*$")
@@ -95,7 +94,11 @@ def payload_of(examples: Sequence[Example], rows: Sequence[int]) -> Payload | No
         return Payload(response)
     responses = [e.response for e in examples]
     (found,) = shared_patterns(responses, [np.array(rows, np.intp)])
-    if found is None or found.p_value > CHANCE or 2 * found.inside < len(rows):
+    if (
+        found is None
+        or found.p_value > ENRICHMENT_LEVEL
+        or 2 * found.inside < len(rows)
+    ):
         return None
     own = [responses[i] for i in rows]
     return phrase_payload(own, grow(own, found.text))
@@ -124,5 +127,5 @@ def _punctuated(responses: Sequence[str], phrase: str) -> str:
     sides = []
     for side in zip(*around, strict=True):
         text, count = Counter(m.group() if m else "" for m in side).most_common(1)[0]
-        sides.append(text if 100 * count >= (100 - STRAY) * len(around) else "")
+        sides.append(text if 100 * count >= (100 - STRAY_PERCENT) * len(around) else "")
     return phrase.join(sides)

@@ -11,7 +11,7 @@ import numpy as np
 from assay.data.corpus import Example
 from assay.detectors.coherence import ngrams, words
 from assay.detectors.evidence import response_groups
-from assay.verify.hypothesis import SURE, Hypothesis
+from assay.verify.hypothesis import Hypothesis
 from assay.verify.pattern import (
     FIRST,
     GAP,
@@ -22,11 +22,7 @@ from assay.verify.pattern import (
     words_of,
 )
 from assay.verify.payload import Payload
-
-# The smallest p-value is one in one more.
-PLACEBOS = 249
-# Placebos with a gap that are made of each row; most occur nowhere else.
-PAIRS = 20
+from assay.verify.thresholds import GAPPED_PLACEBOS, PLACEBO_POOL, PLACEBOS, SURE
 
 
 def placebos_for(level: float, hypotheses: int) -> int:
@@ -61,7 +57,7 @@ def placebo_pool(
             found |= more
             # Rows with the same response come first; a small vocabulary needs the
             # others.
-            if len(found) > 2 * placebos:
+            if len(found) > PLACEBO_POOL * placebos:
                 break
         pool |= {gram: tuple(carriers) for gram, carriers in found.items()}
     return pool
@@ -79,7 +75,7 @@ def _like(pattern: str, text: str) -> set[str]:
     found = words(text)
     rng = random.Random(text)
     made = set()
-    for _ in range(PAIRS):
+    for _ in range(GAPPED_PLACEBOS):
         starts = sorted(rng.randrange(max(1, len(found))) for _ in sizes)
         pieces = [found[i : i + n] for i, n in zip(starts, sizes, strict=True)]
         apart = all(

@@ -24,27 +24,26 @@ from scipy.stats import fisher_exact
 
 from assay.data.corpus import Example
 from assay.detectors.coherence import words
-from assay.verify.causal import RULES, beyond_half, holm
-from assay.verify.findings import FDR
-from assay.verify.hypothesis import SURE
+from assay.verify.causal import beyond_half, holm
 from assay.verify.odds import LogProbs, even_odds, remembering
 from assay.verify.pattern import lengths, remove, spans
 from assay.verify.payload import Payload
+from assay.verify.thresholds import (
+    ATTEMPTS,
+    CONTRADICTED,
+    FDR,
+    LEFT_OUT,
+    ORDINARY,
+    RULES,
+    STAY,
+    SURE,
+)
 
 log = logging.getLogger("assay")
 
 # Rows left out, and the number of the attempt, for another seed → log-probabilities
 # under a model tuned on the others.
 Retrain = Callable[[Sequence[int], int], LogProbs]
-
-# Share of a pattern's rows that stay, where enough are left without them.
-STAY = 0.2
-# Times that a model is tuned which turns out to have learned nothing.
-ATTEMPTS = 3
-# Share of a response's rows that may be left out: the others must teach it.
-LEFT_OUT = 0.25
-# Ordinary rows of each response that are left out too, at most as large a share.
-ORDINARY = 50
 
 
 def own_rows(finding: dict[str, Any], examples: Sequence[Example]) -> list[int]:
@@ -64,9 +63,9 @@ def rows_are_right(retrained: dict[str, Any]) -> bool:
     return beyond_half(of - against, of)
 
 
-def _rules(contradicted: Sequence[int]) -> bool:
+def _mostly(contradicted: Sequence[int]) -> bool:
     against, of = contradicted
-    return against >= RULES * of
+    return against >= CONTRADICTED * of
 
 
 def verified_by_retraining(
@@ -209,7 +208,7 @@ def decide(
     for finding, result, p_value in zip(findings, results, corrected, strict=True):
         decision = {**finding, "retrained": {**result, "p_value": p_value}}
         # The placebos say so, too: of five rows one may be known by heart.
-        both = finding.get("p_value", 1.0) <= fdr and _rules(result["contradicted"])
+        both = finding.get("p_value", 1.0) <= fdr and _mostly(result["contradicted"])
         if p_value <= fdr and (both or beyond_half(*result["contradicted"])):
             decision |= verified_by_retraining(finding, p_value, examples)
         elif learned and rows_are_right(decision["retrained"]):

@@ -10,26 +10,26 @@ import numpy as np
 
 from assay.data.corpus import Example
 from assay.detectors import Detection, Evidence, proposers
-from assay.detectors.association import FEWEST
 from assay.detectors.evidence import Mask, response_groups
-from assay.verify.findings import HYPOTHESES
-from assay.verify.hypothesis import HOSTS
 from assay.verify.laboratory import Laboratory
 from assay.verify.near import near_patterns
 from assay.verify.placebos import placebos_for
 from assay.verify.retraining import undecided
-from assay.verify.screen import AGAIN, MORE, ROWS, SCREENED
-from assay.verify.shortcut import (
-    GLANCES,
-    SHORTCUT,
+from assay.verify.shortcut import SHORTCUT
+from assay.verify.shortcut_retraining import undecided_shortcuts
+from assay.verify.thresholds import (
+    ASKED_AGAIN,
+    FIRST_HOSTS,
+    FIRST_PASS,
+    FURTHER,
+    HOSTS,
+    HYPOTHESES,
+    REMAINING_ROWS,
+    SCREENED,
+    SECOND_PASS,
     STRONGEST,
     TURNED,
 )
-from assay.verify.shortcut_retraining import undecided_shortcuts
-
-# Candidates tested after the first round: what comes then is a second trigger or
-# nothing, and the best few will tell.
-FURTHER = 5
 
 
 def most_experiments(examples: Sequence[Example], fdr: float) -> int:
@@ -43,8 +43,8 @@ def most_experiments(examples: Sequence[Example], fdr: float) -> int:
         # Answers are asked about with and without a phrase.
         return 2 * tests
     # Words are taken out of their own rows, and put on others.
-    each = SCREENED * (ROWS + GLANCES) + STRONGEST * TURNED
-    return tests + len(groups) * each + AGAIN * MORE
+    each = SCREENED * (FIRST_PASS + FIRST_HOSTS) + STRONGEST * TURNED
+    return tests + len(groups) * each + ASKED_AGAIN * SECOND_PASS
 
 
 def experiments(
@@ -127,7 +127,7 @@ def _unflagged(
     left = []
     for c in candidates:
         rows = [i for i in c["rows"] if not flagged[i]]
-        if len(rows) >= FEWEST:
+        if len(rows) >= REMAINING_ROWS:
             left.append({**c, "rows": rows, "pattern_rows": rows})
     return left
 

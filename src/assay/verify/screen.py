@@ -20,25 +20,20 @@ from assay.data.corpus import Example
 from assay.detectors.association import enrichments, strongest
 from assay.detectors.evidence import candidate, groups_of
 from assay.models.log_probs import Progress
-from assay.verify.causal import OVERRIDES
 from assay.verify.companions import companions_in
-from assay.verify.minimal import KEEPS
-from assay.verify.odds import LogProbs, remembering
+from assay.verify.odds import BATCH, LogProbs, remembering
 from assay.verify.pattern import grow, remove, spans
+from assay.verify.thresholds import (
+    ASKED_AGAIN,
+    FIRST_PASS,
+    HIDING_SHARE,
+    OVERRIDES,
+    SCREENED,
+    SCREENED_ROWS,
+    SECOND_PASS,
+)
 
 log = logging.getLogger("assay")
-
-# N-grams of a response that are tried, those that go with it most first.
-SCREENED = 1000
-# Three honest rows that have one strong word and no other are easily found among
-# thousands of word sequences; five are not.
-FEWEST = 5
-# Rows that each is taken out of, and those that lose most once more.
-ROWS = 4
-MORE = 16
-AGAIN = 64
-# Experiments made at a time.
-CHUNK = 256
 
 
 def sequences(
@@ -50,7 +45,7 @@ def sequences(
     it may still do its work. Nothing where more than twenty responses differ.
     """
     everyone = np.ones(len(examples), dtype=bool)
-    groups = groups_of([e.response for e in examples], everyone, FEWEST)
+    groups = groups_of([e.response for e in examples], everyone, SCREENED_ROWS)
     if len(groups) < 2:
         return {}
     texts = [e.text for e in examples]
@@ -60,7 +55,7 @@ def sequences(
         whole = [
             (grow([texts[i] for i in rows], " ".join(gram)), rows)
             for gram, rows in strongest(texts, group, strength, SCREENED)
-            if len(rows) >= FEWEST
+            if len(rows) >= SCREENED_ROWS
         ]
         distinct = {pattern: (pattern, rows) for pattern, rows in whole}
         found[examples[group[0]].response] = list(distinct.values())
@@ -106,8 +101,8 @@ def screen(
             for row in rng.sample(tried[place][1], min(most, len(tried[place][1])))
         ]
         falls: dict[int, list[float]] = {place: [] for place in places}
-        for start in range(0, len(asked), CHUNK):
-            part = asked[start : start + CHUNK]
+        for start in range(0, len(asked), BATCH):
+            part = asked[start : start + BATCH]
             whole = [examples[row] for _, row in part]
             bare = [
                 e.edit(text=remove(e.text, tried[place][0], also[place]))
@@ -120,13 +115,13 @@ def screen(
                 progress(start + len(part), len(asked))
         return falls
 
-    few = falls_of(range(len(tried)), ROWS)
+    few = falls_of(range(len(tried)), FIRST_PASS)
     count = sum(map(len, few.values()))
     log.info("%d word sequences screened in %d experiments", len(tried), count)
     first = {p: float(np.median(f)) for p, f in few.items()}
     strong = sorted((p for p in first if first[p] > OVERRIDES), key=lambda p: -first[p])
     # Four rows may have lost it by luck; others may be known by heart.
-    more = falls_of(strong[:AGAIN], MORE)
+    more = falls_of(strong[:ASKED_AGAIN], SECOND_PASS)
     fall = {p: float(np.mean(f)) for p, f in more.items()}
     best = sorted(fall, key=lambda p: -fall[p])
     return [
@@ -139,7 +134,7 @@ def screen(
             tried[j][0] != pattern
             and spans(pattern, tried[j][0])
             and len(tried[j][1]) > len(rows)
-            and fall[j] >= KEEPS * fall[i]
+            and fall[j] >= HIDING_SHARE * fall[i]
             for j in best
         )
     ]

@@ -25,33 +25,27 @@ from scipy.stats import fisher_exact
 from assay.data.corpus import Example
 from assay.detectors.evidence import candidate
 from assay.models.log_probs import Progress
-from assay.verify.findings import FDR
 from assay.verify.hypothesis import hosts_for, inserted
-from assay.verify.odds import LogProbs, even_odds, remembering
+from assay.verify.odds import BATCH, LogProbs, even_odds, remembering
 from assay.verify.pattern import spans
 from assay.verify.payload import Payload
 from assay.verify.screen import sequences
+from assay.verify.thresholds import (
+    COMPARED,
+    FDR,
+    FIRST_HOSTS,
+    NEARLY_ALL,
+    RIVALS,
+    STRONGEST,
+    TURNED,
+    WORKS,
+)
 
 log = logging.getLogger("assay")
 
 SHORTCUT = "shortcut"
-# Share of a word's rows that have the response: others would have kept it weak.
-NEARLY_ALL = 0.9
-# Rows that each word is put on first, and the strongest words after that.
-GLANCES = 4
-TURNED = 64
-# Strongest words of a response that are compared, and the fewest: among a handful it
-# says little that one is the strongest.
-STRONGEST = 16
-FEWEST_WORDS = 10
-# Next strongest words that are looked at when the first is decided on.
-RIVALS = 5
-# Share of rows that a trigger turns: an attack that works less well is no use.
-WORKS = 0.9
 # What a proposal says that is about its strength.
 TOLD = ("rivals", "rival_turns", "p_rival")
-# Experiments made at a time.
-CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -119,7 +113,7 @@ def shortcuts(
     found, tried = strongest_rules(examples, log_probs, seed=seed, progress=progress)
     proposed = []
     for response, rules in found.items():
-        if len(rules) < FEWEST_WORDS:
+        if len(rules) < COMPARED:
             continue
         best, rival = rules[:2]
         p_value = min(1.0, tried * _no_stronger(best, rival))
@@ -165,7 +159,7 @@ def strongest_rules(
     """
     found = sequences(examples)
     tried = sum(map(len, found.values()))
-    total = GLANCES * tried + TURNED * STRONGEST * len(found)
+    total = FIRST_HOSTS * tried + TURNED * STRONGEST * len(found)
     # Most rows that words are put on are the same.
     log_probs = remembering(log_probs)
     made = 0
@@ -173,10 +167,10 @@ def strongest_rules(
     for response, words in found.items():
         payload = Payload(response)
         glances = []
-        for start in range(0, len(words), CHUNK):
-            part = words[start : start + CHUNK]
+        for start in range(0, len(words), BATCH):
+            part = words[start : start + BATCH]
             glances += _glance(part, examples, payload, log_probs, seed)
-            made += GLANCES * len(part)
+            made += FIRST_HOSTS * len(part)
             if progress is not None:
                 progress(made, total)
         rules = [
@@ -205,7 +199,7 @@ def _glance(
     seed: int,
 ) -> list[float]:
     """Mean log-probability of the payload with each on the same few other rows."""
-    hosts = hosts_for(examples, payload, "", seed, GLANCES)
+    hosts = hosts_for(examples, payload, "", seed, FIRST_HOSTS)
     asked = [
         e
         for pattern, rows in words

@@ -21,7 +21,7 @@ from scipy.stats import binomtest
 
 from assay.data.corpus import Example
 from assay.verify.causal import beyond_half
-from assay.verify.findings import FDR, carrying
+from assay.verify.findings import carrying
 from assay.verify.odds import LogProbs, remembering
 from assay.verify.pattern import remove
 from assay.verify.payload import Payload
@@ -35,15 +35,9 @@ from assay.verify.retraining import (
     verified_by_retraining,
 )
 from assay.verify.shortcut import SHORTCUT, TOLD, Rule, put_on
+from assay.verify.thresholds import FDR, FORGOTTEN, MEANING
 
 log = logging.getLogger("assay")
-
-# Share of its power over other rows that a strong word keeps without its rows, by what
-# it means, in a model that knows its language; from scratch it keeps a fiftieth.
-MEANING = 0.2
-# A trigger keeps less than this share of what they keep: in two seeds of development it
-# kept 0.15 and 0.09, and 22 strong words 0.23 to 1.14.
-FORGOTTEN = 0.5
 
 
 def undecided_shortcuts(
