@@ -14,7 +14,7 @@ from scipy.stats import hypergeom
 
 from assay.data.corpus import Example
 from assay.detectors.coherence import words
-from assay.verify.pattern import words_of
+from assay.text.pattern import Pattern
 from assay.verify.thresholds import (
     COMPANION_ROWS,
     COMPANION_SHARE,
@@ -22,7 +22,7 @@ from assay.verify.thresholds import (
 )
 
 # A pattern and its rows → its companions.
-Companions = Callable[[str, Sequence[int]], tuple[str, ...]]
+Companions = Callable[[Pattern, Sequence[int]], tuple[str, ...]]
 
 
 def companions_in(examples: Sequence[Example]) -> Companions:
@@ -36,9 +36,9 @@ def companions_in(examples: Sequence[Example]) -> Companions:
     """
     total = Counter(w for e in examples for w in set(words(e.text)))
 
-    def companions(pattern: str, rows: Sequence[int]) -> tuple[str, ...]:
+    def companions(pattern: Pattern, rows: Sequence[int]) -> tuple[str, ...]:
         inside = Counter(w for i in rows for w in set(words(examples[i].text)))
-        own = set(words_of(pattern))
+        own = set(pattern.words)
         # Any two rows may share a rare word by luck.
         limit = ENRICHMENT_LEVEL / max(1, len(inside))
         fewest = max(COMPANION_ROWS, COMPANION_SHARE * len(rows))
@@ -53,6 +53,6 @@ def companions_in(examples: Sequence[Example]) -> Companions:
     return companions
 
 
-def no_companions(pattern: str, rows: Sequence[int]) -> tuple[str, ...]:
+def no_companions(pattern: Pattern, rows: Sequence[int]) -> tuple[str, ...]:
     """A pattern that is tried alone."""
     return ()

@@ -12,17 +12,18 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from assay.data.corpus import Example
 from assay.detectors.association import enrichments, strongest
-from assay.detectors.evidence import candidate, groups_of
+from assay.detectors.candidate import Candidate
+from assay.detectors.evidence import groups_of
 from assay.models.log_probs import Progress
+from assay.text.pattern import Pattern
 from assay.verify.companions import companions_in
 from assay.verify.odds import BATCH, LogProbs, remembering
-from assay.verify.pattern import grow, remove, spans
+from assay.verify.refine import grow
 from assay.verify.thresholds import (
     ASKED_AGAIN,
     FIRST_PASS,
@@ -38,7 +39,7 @@ log = logging.getLogger("assay")
 
 def sequences(
     examples: Sequence[Example],
-) -> dict[str, list[tuple[str, list[int]]]]:
+) -> dict[str, list[tuple[Pattern, list[int]]]]:
     """N-grams that go with each response most, and their rows that have it.
 
     They are lengthened to all that these rows share: of a sentence, what is left of
@@ -53,7 +54,7 @@ def sequences(
     found = {}
     for group, strength in zip(groups, strengths, strict=True):
         whole = [
-            (grow([texts[i] for i in rows], " ".join(gram)), rows)
+            (grow([texts[i] for i in rows], Pattern.of(gram)), rows)
             for gram, rows in strongest(texts, group, strength, SCREENED)
             if len(rows) >= SCREENED_ROWS
         ]
@@ -68,7 +69,7 @@ def screen(
     *,
     seed: int = 0,
     progress: Progress | None = None,
-) -> list[dict[str, Any]]:
+) -> list[Candidate]:
     """Propose n-grams whose rows lose their response without them.
 
     Args:
@@ -79,9 +80,8 @@ def screen(
         progress: Called with experiments made and in all.
 
     Returns:
-        Findings as detectors make them, of words without which half of four rows lose
-        their response; their ``score``, largest first, is the mean fall in nats over
-        up to 16 rows.
+        Candidates of words without which half of four rows lose their response; their
+        score, largest first, is the mean fall in nats over up to 16 rows.
     """
     found = sequences(examples)
     if not found:
@@ -105,7 +105,7 @@ def screen(
             part = asked[start : start + BATCH]
             whole = [examples[row] for _, row in part]
             bare = [
-                e.edit(text=remove(e.text, tried[place][0], also[place]))
+                tried[place][0].taken_out(e, also[place])
                 for e, (place, _) in zip(whole, part, strict=True)
             ]
             lost = log_probs(whole) - log_probs(bare)
@@ -125,14 +125,14 @@ def screen(
     fall = {p: float(np.mean(f)) for p, f in more.items()}
     best = sorted(fall, key=lambda p: -fall[p])
     return [
-        candidate(pattern, rows, examples[rows[0]].response, fall[i])
+        Candidate.of(pattern, rows, examples[rows[0]].response, fall[i])
         for i in best
         for pattern, rows in [tried[i]]
         # "james bond as" tells nothing that "james bond" does not; "i watched this 3d
         # movie" does beside "i", of which four rows may have lost something.
         if not any(
             tried[j][0] != pattern
-            and spans(pattern, tried[j][0])
+            and tried[j][0].spans(str(pattern))
             and len(tried[j][1]) > len(rows)
             and fall[j] >= HIDING_SHARE * fall[i]
             for j in best
