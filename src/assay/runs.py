@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from assay.decisions import read_decisions, row_hash
 from assay.detectors import Detection, Evidence
 from assay.errors import AssayError
 from assay.files import replacing
-from assay.verify.pattern import spans
+from assay.findings import Finding, Found, dismissed_in, reported_in
 
 log = logging.getLogger("assay")
 
@@ -135,7 +135,11 @@ def refuse_other(run: Path, earlier: dict[str, Any], config: dict[str, Any]) -> 
 
 
 def write_tables(
-    run: Path, corpus: Corpus, detections: Mapping[str, Detection], chosen: Detection
+    run: Path,
+    corpus: Corpus,
+    detections: Mapping[str, Detection],
+    chosen: Detection,
+    found: Sequence[Found],
 ) -> None:
     """Write ``scores.parquet`` and ``flags.jsonl``, complete or not at all.
 
@@ -163,8 +167,8 @@ def write_tables(
     )
     with replacing(run / "scores.parquet") as partial:
         table.to_parquet(partial, index=False)
-    verified = [f for f in chosen.findings if f.get("verified")]
-    reasons = {row: f for f in reversed(verified) for row in f["rows"]}
+    verified = [f for f in found if isinstance(f, Finding) and f.is_verified]
+    reasons = {row: f for f in reversed(verified) for row in f.rows}
     with (
         replacing(run / "flags.jsonl") as partial,
         partial.open("w", encoding="utf-8") as file,
@@ -180,13 +184,13 @@ def write_tables(
                 "response": e.response,
             }
             if i in reasons:
-                f = reasons[i]
+                finding = reasons[i]
                 line |= {
-                    "trigger": f["trigger"],
-                    "spans": spans(e.text, f["pattern"]),
-                    "payload": f["payload"],
-                    "p_value": f["p_value"],
-                    "effect": f["effect"],
+                    "trigger": finding.trigger,
+                    "spans": finding.pattern.spans(e.text),
+                    "payload": finding.tested.payload.text,
+                    "p_value": finding.p_value,
+                    "effect": finding.tested.effect,
                 }
             file.write(json.dumps(line) + "\n")
 
@@ -239,6 +243,8 @@ def read_summary(run: Path) -> dict[str, Any]:
         summary = json.loads(path.read_text(encoding="utf-8"))
         for key in ("verdict", "rows", "flagged", "detector", "findings"):
             summary[key]
+        reported_in(summary)
+        dismissed_in(summary)
     except FileNotFoundError:
         raise AssayError(
             f"{run}: not a run folder (no summary.json); run assay scan"
