@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ COMMANDS = (
     "scan",
     "plan",
     "review",
+    "report",
     "clean",
     "tune",
     "evaluate",
@@ -33,8 +35,8 @@ def test_help_names_every_command() -> None:
         [sys.executable, "-m", "assay", "--help"], capture_output=True, text=True
     )
     assert done.returncode == 0
-    for command in COMMANDS:
-        assert command in done.stdout
+    _, _, listed = done.stdout.partition("Commands:\n")
+    assert tuple(re.findall(r"^  ([\w-]+)  ", listed, re.M)) == COMMANDS
     assert "Exit status: 0 nothing found, 1 something found, 2 an error" in done.stdout
 
 
