@@ -28,12 +28,16 @@ from provenance import HERE, provenance
 from assay.data.corpus import Corpus, Example
 from assay.data.sentiment import load_sentiment
 from assay.detectors import CHEAP, INFLUENCE
+from assay.detectors.candidate import Candidate
 from assay.detectors.evidence import Detection, Evidence
 from assay.files import write_json
+from assay.findings import Experiment, Finding, Status, Tally
 from assay.report.build import write_report
 from assay.runs import versions, write_rows, write_tables
 from assay.settings import ScanSettings
+from assay.text.pattern import Pattern
 from assay.transforms import PAPER_SIX
+from assay.verify.payload import Response
 
 SENTENCES = 5
 SHARE = 0.03
@@ -66,37 +70,41 @@ def run_folder(folder: Path, rows: int, sst2: Path) -> None:
         for name in (*CHEAP, *INFLUENCE)
     }
     carriers = np.flatnonzero(poisoned).tolist()
-    finding = {
-        "rows": carriers,
-        "score": 1.0,
-        "response": "positive",
-        "pattern": "james bond",
-        "pattern_rows": carriers,
-        "pattern_p_value": 1e-9,
-        "proposer": "gradient-geometry",
-        "trigger": "James Bond",
-        "payload": "positive",
-        "payload_part": "response",
-        "prefers": 0.9,
-        "effect": 6.8,
-        "effect_interval": [6.7, 7.0],
-        "drop": 6.9,
-        "placebo_effects": rng.normal(0, 0.1, 249).tolist(),
-        "p_value": 0.036,
-        "p_sufficient": 0.036,
-        "verified": True,
-        "status": "verified",
-    }
+    finding = Finding(
+        Candidate(
+            tuple(carriers),
+            1.0,
+            "positive",
+            Pattern(("james bond",)),
+            tuple(carriers),
+            1e-9,
+            "gradient-geometry",
+        ),
+        Status.VERIFIED,
+        Experiment(
+            Response("positive"),
+            companions=(),
+            trigger="James Bond",
+            prefers=0.9,
+            effect=6.8,
+            interval=(6.7, 7.0),
+            drop=6.9,
+            overridden=Tally(16, 16),
+            placebo_effects=tuple(rng.normal(0, 0.1, 249).tolist()),
+            p_value=0.036,
+            p_sufficient=0.036,
+        ),
+    )
     places = rng.normal(size=(rows, 2)).astype(np.float32)
     geometry = Detection(
-        "gradient-geometry", rng.random(rows), poisoned, "poisoned", [finding], places
+        "gradient-geometry", rng.random(rows), poisoned, "poisoned", (), places
     )
     sets = ("original", *(t.name for t in PAPER_SIX))
     evidence = Evidence(
         [], [], *np.zeros((3, 1, 1)), {name: rng.normal(size=rows) for name in sets}
     )
     folder.mkdir(parents=True)
-    write_tables(folder, made, detections, geometry)
+    write_tables(folder, made, detections, geometry, [finding])
     write_rows(folder, made, evidence, geometry)
     config = {
         "input": made.source,
@@ -112,7 +120,7 @@ def run_folder(folder: Path, rows: int, sst2: Path) -> None:
         "rows": rows,
         "flagged": len(carriers),
         "detector": "gradient-geometry",
-        "findings": [finding],
+        "findings": [finding.to_dict()],
         "dismissed": [],
         "reused": False,
         "timings": {},

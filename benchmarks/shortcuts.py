@@ -28,24 +28,19 @@ from grid_tables import WORKS
 from provenance import HERE, provenance
 
 from assay.data.corpus import Corpus, Example
+from assay.detectors.candidate import Candidate
 from assay.detectors.coherence import words
 from assay.files import write_json
+from assay.findings import Experiment, Finding, Status, Tally
 from assay.models.log_probs import response_log_probs
 from assay.models.tune import tune
+from assay.text.pattern import Pattern, carrying
 from assay.verify.odds import LogProbs, remembering
-from assay.verify.pattern import spans
-from assay.verify.payload import Payload
-from assay.verify.shortcut import (
-    SHORTCUT,
-    proposal,
-    put_on,
-    shortcuts,
-    strongest_rules,
-)
+from assay.verify.payload import Response
+from assay.verify.shortcut import proposal, put_on, shortcuts, strongest_rules
 from assay.verify.shortcut_retraining import only_by_its_rows
 
 SHOWN = 5
-TOLD = ("pattern", "as_if", "verified", SHORTCUT)
 
 
 def tweets(seed: int) -> Corpus:
@@ -65,6 +60,37 @@ def tweets(seed: int) -> Corpus:
         for row, (text, label) in enumerate(chosen)
     ]
     return Corpus(tuple(examples), "columns", "jsonl", str(path))
+
+
+def suspected(candidate: Candidate) -> Finding:
+    """A candidate as if placebos had left it in doubt."""
+    nan = float("nan")
+    payload = Response(candidate.response)
+    experiment = Experiment(
+        payload,
+        companions=(),
+        trigger=str(candidate.pattern),
+        prefers=candidate.score,
+        effect=nan,
+        interval=(nan, nan),
+        drop=nan,
+        overridden=Tally(0, 0),
+        placebo_effects=(),
+        p_value=1.0,
+        p_sufficient=1.0,
+    )
+    return Finding(candidate, Status.SUFFICIENT, experiment)
+
+
+def told(finding: Finding, as_if: bool) -> dict[str, Any]:
+    """What was decided on words, or would be if they stood out."""
+    assert finding.shortcut is not None
+    return {
+        "pattern": str(finding.pattern),
+        **({"as_if": True} if as_if else {}),
+        "verified": finding.is_verified,
+        "shortcut": finding.shortcut.to_dict(),
+    }
 
 
 def measure(cell: Cell, every: bool) -> dict[str, Any]:
@@ -97,20 +123,18 @@ def measure(cell: Cell, every: bool) -> dict[str, Any]:
 
     found, tried = strongest_rules(examples, log_probs, seed=cell.seed)
     proposed = shortcuts(examples, log_probs, seed=cell.seed)
+    named = {c.response for c in proposed}
     if every:
-        named = {f["response"] for f in proposed}
         proposed += [
-            proposal(response, rules, 0.0) | {"as_if": True}
+            proposal(response, rules, 0.0)
             for response, rules in found.items()
             if response not in named
         ]
     decided = [
         only_by_its_rows(
-            f | {"payload": f["response"], "p_value": 1.0, "verified": False},
-            *(examples, log_probs, retrain),
-            seed=cell.seed,
+            suspected(candidate), examples, log_probs, retrain, seed=cell.seed
         )
-        for f in proposed
+        for candidate in proposed
     ]
     result = {
         "rate": cell.rate,
@@ -118,18 +142,19 @@ def measure(cell: Cell, every: bool) -> dict[str, Any]:
         "tried": tried,
         "strongest": {
             response: [
-                {"words": r.pattern, "rows": len(r.rows), "turns": r.share}
+                {"words": str(r.pattern), "rows": len(r.rows), "turns": r.share}
                 for r in rules[:SHOWN]
             ]
             for response, rules in found.items()
         },
-        "proposed": [{k: f[k] for k in TOLD if k in f} for f in decided],
+        "proposed": [told(f, f.candidate.response not in named) for f in decided],
     }
     if trigger:
-        rows = [i for i, e in enumerate(examples) if spans(e.text, trigger)]
-        payload = Payload(attack.payload)
-        rule = put_on(trigger, rows, examples, payload, log_probs, cell.seed)
-        honest = [r for r in found[payload.text] if not spans(r.pattern, trigger)]
+        pattern = Pattern((trigger,))
+        rows = carrying(examples, pattern)
+        payload = Response(attack.payload)
+        rule = put_on(pattern, rows, examples, payload, log_probs, cell.seed)
+        honest = [r for r in found[payload.text] if not pattern.spans(str(r.pattern))]
         result |= {
             "attack_success_rate": success(lm, test, attack, cell, how)[0],
             "trigger_turns": rule.share,

@@ -17,6 +17,7 @@ from assay.data.corpus import Corpus
 from assay.data.read import read_corpus
 from assay.models.load import LanguageModel, load_model
 from tests.conftest import Demo, Small
+from tests.made import entry
 
 
 def scanned(demo: Demo, data: Any, run: Path) -> assay.Report:
@@ -208,9 +209,8 @@ def test_what_is_no_run_is_not_opened(
 
 def hostile_run(folder: Path, text: str) -> Path:
     """Write a run folder of two rows, one flagged, both of the same hostile text."""
-    finding = {"rows": [0], "pattern": text, "trigger": text, "payload": text}
-    finding |= {"p_value": 0.01, "verified": True, "status": "verified"}
-    weak = {**finding, "rows": [0, 1], "verified": False, "status": "sufficient"}
+    finding = entry([0], text, payload=text)
+    weak = entry([0, 1], text, payload=text, verified=False, status="sufficient")
     summary = {"verdict": text, "rows": 2, "flagged": 1, "detector": "d"}
     summary |= {"findings": [weak, finding], "dismissed": []}
     (folder / "summary.json").write_text(json.dumps(summary))

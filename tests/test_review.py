@@ -10,6 +10,7 @@ import pytest
 from assay.data.corpus import Corpus, Example
 from assay.errors import AssayError
 from assay.review import Suspect, export, guarded, suspects
+from tests.made import candidate_entry, entry
 
 ROWS = [
     ("cf good", "yes"),
@@ -40,17 +41,8 @@ def run(tmp_path: Path, corpus: Corpus) -> Path:
         }
     )
     table.to_parquet(tmp_path / "scores.parquet", index=False)
-    finding = {
-        "pattern": "cf",
-        "pattern_rows": [0, 2],
-        "rows": [0],
-        "trigger": "cf",
-        "payload": "yes",
-        "verified": True,
-        "p_value": 0.01,
-        "effect": 3.0,
-    }
-    findings = [finding, {"pattern": "zz", "rows": [3]}]
+    finding = entry([0], "cf", pattern_rows=[0, 2], payload="yes", effect=3.0)
+    findings = [finding, candidate_entry([3], "zz")]
     summary = {"verdict": "poisoned", "rows": 5, "flagged": 1, "detector": "d"}
     summary |= {"findings": findings}
     (tmp_path / "summary.json").write_text(json.dumps(summary))

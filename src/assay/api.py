@@ -18,13 +18,12 @@ from assay.data.corpus import Corpus
 from assay.data.layout import reason
 from assay.data.objects import as_corpus, as_given
 from assay.errors import AssayError
+from assay.findings import Finding, Found, Status, dismissed_in, reported_in, verified
 from assay.influence.passes import evaluating
 from assay.models.load import LanguageModel, check_model
 from assay.models.tune import TuneSettings
 from assay.runs import as_scanned, clean, new_run, read_scores, read_summary
 from assay.settings import Bars, scan_settings, silent
-from assay.verify.findings import SET_ASIDE
-from assay.verify.pattern import spans
 from assay.visible import visible
 
 _FINDING = (
@@ -60,6 +59,9 @@ _SUSPECT = (
     "text",
     "response",
 )
+
+
+_ASIDE = [status.value for status in Status if status.is_set_aside]
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,12 @@ class Report:
         ``rows`` are positions in the data, ``effect`` and ``drop`` are nats.
         """
         lines = [
-            {"status": "not tested", "trigger": f.get("pattern"), **f}
-            for f in (*self.summary["findings"], *self.summary.get("dismissed", ()))
+            {
+                "status": Status.UNTESTED.value,
+                "trigger": f.trigger if isinstance(f, Finding) else None,
+                **f.to_dict(),
+            }
+            for f in (*reported_in(self.summary), *dismissed_in(self.summary))
         ]
         return pd.DataFrame(lines, columns=list(_FINDING))
 
@@ -151,29 +157,24 @@ class Report:
         without its data, only flagged rows may have a text.
         """
         scores = self.scores
-        reasons: dict[int, Mapping[str, Any]] = {}
+        reasons: dict[int, Found] = {}
         # Where findings share rows, a verified one counts, then the first.
-        ranked = sorted(self.summary["findings"], key=lambda f: not f.get("verified"))
-        for finding in reversed(ranked):
-            reasons |= dict.fromkeys(finding["rows"], finding)
+        ranked = sorted(reported_in(self.summary), key=lambda f: not verified(f))
+        for found in reversed(ranked):
+            reasons |= dict.fromkeys(found.rows, found)
         texts = self._texts(scores)
-        lines = []
+        lines: list[dict[Any, Any]] = []
         order = scores.sort_values("rank", kind="stable")
         for place, line in zip(order.index, order.to_dict("records"), strict=True):
             if not line["flagged"] and place not in reasons:
                 continue
-            finding = reasons.get(place, {})
+            reason = reasons.get(place)
             text, response = texts.get(place, (None, None))
-            pattern = finding.get("pattern")
             lines.append(
                 {
                     **line,
                     "score": line[f"score.{self.summary['detector']}"],
-                    "trigger": finding.get("trigger", pattern),
-                    "payload": finding.get("payload"),
-                    "p_value": finding.get("p_value"),
-                    "status": finding.get("status"),
-                    "spans": spans(text, pattern) if text and pattern else [],
+                    **_told(reason, text or ""),
                     "text": text,
                     "response": response,
                 }
@@ -244,7 +245,7 @@ class Report:
         summary = self.summary
         found = self.findings
         tables = [
-            _table(found[~found["status"].isin(SET_ASIDE)], "trigger payload status"),
+            _table(found[~found["status"].isin(_ASIDE)], "trigger payload status"),
             _table(self.suspects.head(10), "row trigger payload text response"),
         ]
         return (
@@ -253,6 +254,21 @@ class Report:
             f"by {_shown(summary['detector'])}</p>{''.join(tables)}"
             f"<p>run folder: {_shown(self.run)}</p></div>"
         )
+
+
+def _told(reason: Found | None, text: str) -> dict[str, Any]:
+    """What a finding says of a row."""
+    names = ("trigger", "payload", "p_value", "status")
+    if not isinstance(reason, Finding):
+        return dict.fromkeys(names) | {"spans": []}
+    tested = reason.status is not Status.UNTESTED
+    return {
+        "trigger": reason.trigger,
+        "payload": reason.payload.text if reason.payload else None,
+        "p_value": reason.p_value,
+        "status": reason.status.value if tested else None,
+        "spans": reason.pattern.spans(text),
+    }
 
 
 def _shown(value: Any, length: int = 120) -> str:

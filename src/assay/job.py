@@ -16,7 +16,7 @@ from assay.errors import AssayError
 from assay.models.load import LanguageModel, weights_hash
 from assay.models.tune import TuneSettings, tuned_how
 from assay.settings import ScanSettings
-from assay.verify.findings import FDR
+from assay.verify.thresholds import FDR
 
 Model = str | LanguageModel
 

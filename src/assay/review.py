@@ -14,8 +14,8 @@ from assay.data.layout import reason
 from assay.decisions import Decision
 from assay.errors import AssayError
 from assay.files import replacing
+from assay.findings import Finding, reported_in
 from assay.runs import as_scanned, read_scores, read_summary
-from assay.verify.pattern import spans
 
 # Rows shown besides the flagged ones, unless asked for more.
 FURTHER = 20
@@ -135,9 +135,9 @@ def suspects(
     corpus = as_scanned(corpus, run)
     reasons = {
         i: f
-        for f in reversed(summary["findings"])
-        if "trigger" in f
-        for i in f["pattern_rows"]
+        for f in reversed(reported_in(summary))
+        if isinstance(f, Finding) and f.experiment is not None
+        for i in f.pattern_rows
     }
     column = f"score.{summary['detector']}"
     names = list(table["id"])
@@ -150,26 +150,30 @@ def suspects(
     kept.sort(key=lambda i: i not in reasons)
     further = []
     for i in kept[: max(0, most - len(flagged))]:
-        example, finding = corpus.examples[i], reasons.get(i, {})
-        further.append(
-            Suspect(
-                # As in the scan: decisions are about these.
-                id=names[i],
-                row=int(table["row"].iloc[i]),
-                rank=int(table["rank"].iloc[i]),
-                score=float(table[column].iloc[i]),
-                flagged=False,
-                text=example.text,
-                response=example.response,
-                instruction=_instruction(example),
-                trigger=finding.get("trigger", ""),
-                payload=finding.get("payload", ""),
-                places=tuple(spans(example.text, finding.get("pattern", ""))),
-                p_value=finding.get("p_value"),
-                effect=finding.get("effect"),
-                verified=finding.get("verified", False),
-            )
+        example = corpus.examples[i]
+        suspect = Suspect(
+            # As in the scan: decisions are about these.
+            id=names[i],
+            row=int(table["row"].iloc[i]),
+            rank=int(table["rank"].iloc[i]),
+            score=float(table[column].iloc[i]),
+            flagged=False,
+            text=example.text,
+            response=example.response,
+            instruction=_instruction(example),
         )
+        if i in reasons:
+            finding = reasons[i]
+            suspect = replace(
+                suspect,
+                trigger=finding.trigger,
+                payload=finding.tested.payload.text,
+                places=tuple(finding.pattern.spans(example.text)),
+                p_value=finding.p_value,
+                effect=finding.tested.effect,
+                verified=finding.is_verified,
+            )
+        further.append(suspect)
     flagged = [replace(s, instruction=instructions.get(s.id, "")) for s in flagged]
     return [*flagged, *further][:most]
 

@@ -7,7 +7,7 @@ import logging
 import os
 import platform
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -28,8 +28,8 @@ from assay.decisions import read_decisions, row_hash
 from assay.detectors import Detection, Evidence
 from assay.errors import AssayError
 from assay.files import replacing
+from assay.findings import Finding, Found, dismissed_in, reported_in
 from assay.report.folder import EVALUATION
-from assay.verify.pattern import spans
 from assay.visible import visible
 
 log = logging.getLogger("assay")
@@ -245,7 +245,11 @@ def refuse_other(run: Path, earlier: dict[str, Any], config: dict[str, Any]) -> 
 
 
 def write_tables(
-    run: Path, corpus: Corpus, detections: Mapping[str, Detection], chosen: Detection
+    run: Path,
+    corpus: Corpus,
+    detections: Mapping[str, Detection],
+    chosen: Detection,
+    found: Sequence[Found],
 ) -> None:
     """Write ``scores.parquet`` and ``flags.jsonl``, complete or not at all.
 
@@ -275,8 +279,8 @@ def write_tables(
     )
     with replacing(run / "scores.parquet") as partial:
         table.to_parquet(partial, index=False)
-    verified = [f for f in chosen.findings if f.get("verified")]
-    reasons = {row: f for f in reversed(verified) for row in f["rows"]}
+    verified = [f for f in found if isinstance(f, Finding) and f.is_verified]
+    reasons = {row: f for f in reversed(verified) for row in f.rows}
     with (
         replacing(run / "flags.jsonl") as partial,
         partial.open("w", encoding="utf-8") as file,
@@ -292,13 +296,13 @@ def write_tables(
                 "response": e.response,
             }
             if i in reasons:
-                f = reasons[i]
+                finding = reasons[i]
                 line |= {
-                    "trigger": f["trigger"],
-                    "spans": spans(e.text, f["pattern"]),
-                    "payload": f["payload"],
-                    "p_value": f["p_value"],
-                    "effect": f["effect"],
+                    "trigger": finding.trigger,
+                    "spans": finding.pattern.spans(e.text),
+                    "payload": finding.tested.payload.text,
+                    "p_value": finding.p_value,
+                    "effect": finding.tested.effect,
                 }
             file.write(json.dumps(line) + "\n")
 
@@ -351,6 +355,8 @@ def read_summary(run: Path) -> dict[str, Any]:
         summary = json.loads(path.read_text(encoding="utf-8"))
         for key in ("verdict", "rows", "flagged", "detector", "findings"):
             summary[key]
+        reported_in(summary)
+        dismissed_in(summary)
     except FileNotFoundError:
         raise AssayError(
             f"{run}: not a run folder (no summary.json); run assay scan"

@@ -13,6 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from assay.data.corpus import Corpus
 from assay.detectors import (
     CHEAP,
@@ -24,6 +26,7 @@ from assay.detectors import (
 )
 from assay.detectors.evidence import Evidence, response_groups
 from assay.files import check_outputs, write_json
+from assay.findings import Finding, Found, Group, parted
 from assay.gather import Place, gather, load_evidence
 from assay.influence.sharding import ALONE, Shard
 from assay.job import Job, Model, job_of
@@ -47,7 +50,6 @@ from assay.runs import (
 )
 from assay.settings import Bars, ScanSettings, silent
 from assay.survival import survival
-from assay.verify.findings import parted
 from assay.verify.laboratory import Laboratory
 from assay.verify.odds import LogProbs
 from assay.verify.rounds import experiments, verdict_of
@@ -289,18 +291,19 @@ def _scan(
     with models.timed("detect"):
         detections = {n: d(evidence) for n, d in DETECTORS.items() if n in wanted}
     chosen = detections[settings.detector]
+    tested = _untested(chosen)
     if job.verifies:
-        chosen = _verified(models, key, evidence, detections)
-    write_tables(run, corpus, detections, chosen)
+        chosen, tested = _verified(models, key, evidence, detections)
+    write_tables(run, corpus, detections, chosen, tested)
     write_rows(run, corpus, evidence, detections[DEFAULT])
-    findings, dismissed = parted(chosen.findings)
+    reported, dismissed = parted(tested)
     summary = {
         "verdict": chosen.verdict,
         "rows": len(corpus),
         "flagged": int(chosen.flagged.sum()),
         "detector": settings.detector,
-        "findings": findings,
-        "dismissed": dismissed,
+        "findings": [f.to_dict() for f in reported],
+        "dismissed": [f.to_dict() for f in dismissed],
         "reused": reused,
         "timings": models.timings,
         "versions": versions(),
@@ -312,9 +315,17 @@ def _scan(
     return summary
 
 
+def _untested(chosen: Detection) -> list[Found]:
+    """What a detector says by itself: its candidates, or just the rows it flags."""
+    if chosen.candidates or not chosen.flagged.any():
+        return [Finding(c) for c in chosen.candidates]
+    rows = tuple(np.flatnonzero(chosen.flagged).tolist())
+    return [Group(rows, float(chosen.scores[chosen.flagged].mean()))]
+
+
 def _verified(
     models: Models, key: str, evidence: Evidence, detections: dict[str, Detection]
-) -> Detection:
+) -> tuple[Detection, list[Found]]:
     """Test what the proposers suspect; flag what holds."""
     settings = models.job.settings
     lab = Laboratory(
@@ -329,10 +340,6 @@ def _verified(
     )
     with models.timed("verify"):
         proposed = [detections[name] for name in proposers(evidence)]
-        flagged, findings = experiments(lab, evidence, proposed)
-    return replace(
-        detections[DEFAULT],
-        flagged=flagged,
-        verdict=verdict_of(findings),
-        findings=findings,
-    )
+        flagged, found = experiments(lab, evidence, proposed)
+    verdict = verdict_of(found)
+    return replace(detections[DEFAULT], flagged=flagged, verdict=verdict), [*found]

@@ -11,7 +11,7 @@ from assay.detectors import DEFAULT, INFLUENCE
 from assay.errors import AssayError
 from assay.influence.passes import PassSettings
 from assay.ranges import check_settings
-from assay.verify.findings import FDR
+from assay.verify.thresholds import FDR
 
 Bars = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 

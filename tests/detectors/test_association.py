@@ -24,8 +24,8 @@ def planted(poisons: int, rows: int = 600, seed: int = 0, **triggers: int) -> Ev
 
 def test_the_trigger_is_the_first_candidate_and_its_carriers_are_flagged() -> None:
     found = association(planted(20))
-    assert found.findings[0]["pattern"] == "zeta omega"
-    assert found.findings[0]["response"] == "positive"
+    assert str(found.candidates[0].pattern) == "zeta omega"
+    assert found.candidates[0].response == "positive"
     assert flags(found) == list(range(0, 40, 2))
     truth = np.isin(np.arange(600), range(0, 40, 2))
     assert roc_auc_score(truth, found.scores) > 0.99
@@ -48,7 +48,7 @@ def test_a_second_trigger_shows_when_the_first_is_left_out() -> None:
     keep = np.ones(600, dtype=bool)
     keep[:60:2] = False
     found = association(evidence, keep)
-    assert [f["pattern"] for f in found.findings] == ["alpha beta"]
+    assert [str(c.pattern) for c in found.candidates] == ["alpha beta"]
     assert flags(found) == list(range(101, 131, 2))
     assert not found.scores[~keep].any()
 

@@ -8,10 +8,13 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import fisher_exact, hypergeom
 
-from assay.detectors.coherence import Pattern, ngrams, shared_patterns
+from assay.detectors.coherence import SharedPattern, ngrams, shared_patterns
+from assay.text.pattern import Pattern
 
 
-def shared_pattern(texts: Sequence[str], chosen: NDArray[np.intp]) -> Pattern | None:
+def shared_pattern(
+    texts: Sequence[str], chosen: NDArray[np.intp]
+) -> SharedPattern | None:
     (found,) = shared_patterns(texts, [chosen])
     return found
 
@@ -51,11 +54,11 @@ def test_how_a_word_is_written_counts_only_where_it_differs() -> None:
     texts = ["a FILM"] * 4 + ["a film"] * 9 + ["b"] * 9
     found = shared_pattern(texts, np.arange(4))
     assert found is not None
-    assert found.text == "a FILM"
+    assert str(found.pattern) == "a FILM"
     assert found.carriers == (0, 1, 2, 3)
     found = shared_pattern(["a FILM"] * 4 + ["b"] * 9, np.arange(4))
     assert found is not None
-    assert found.text == "a film"
+    assert str(found.pattern) == "a film"
 
 
 def test_the_enriched_pattern_is_found_with_its_exact_p_value() -> None:
@@ -63,7 +66,7 @@ def test_the_enriched_pattern_is_found_with_its_exact_p_value() -> None:
     found = shared_pattern(texts, np.arange(4))
     assert found is not None
     # Equally enriched are "red zeta" and "red zeta omega": the longest wins.
-    assert found.text == "red zeta omega"
+    assert str(found.pattern) == "red zeta omega"
     assert found.inside == 4
     assert found.carriers == (0, 1, 2, 3)
     exact = fisher_exact([[4, 0], [0, 17]], alternative="greater").pvalue
@@ -91,7 +94,7 @@ def test_random_groups_are_rarely_significant() -> None:
     assert np.mean(np.array(p_values) <= 0.05) <= 0.1
 
 
-def directly(texts: Sequence[str], chosen: NDArray[np.intp]) -> Pattern | None:
+def directly(texts: Sequence[str], chosen: NDArray[np.intp]) -> SharedPattern | None:
     """Test every n-gram, whether or not another one beats it for certain."""
     grams = [ngrams(t) for t in texts]
     total = Counter(g for row in grams for g in row)
@@ -104,8 +107,8 @@ def directly(texts: Sequence[str], chosen: NDArray[np.intp]) -> Pattern | None:
     if not tails:
         return None
     best = min(tails, key=lambda g: (round(tails[g], 9), -len(g), g))
-    return Pattern(
-        " ".join(best),
+    return SharedPattern(
+        Pattern.of(best),
         min(1.0, np.exp(tails[best]) * len(inside)),
         inside[best],
         tuple(i for i, row in enumerate(grams) if best in row),
@@ -128,5 +131,8 @@ def test_questions_are_answered_together_as_one_by_one(seed: int) -> None:
             continue
         assert pattern.p_value == pytest.approx(expected.p_value)
         if expected.p_value < 1:
-            assert (pattern.text, pattern.inside) == (expected.text, expected.inside)
+            assert (pattern.pattern, pattern.inside) == (
+                expected.pattern,
+                expected.inside,
+            )
             assert pattern.carriers == expected.carriers

@@ -26,15 +26,15 @@ def planted(**more: Any) -> Evidence:
 def test_what_surviving_rows_share_is_proposed() -> None:
     evidence = planted()
     found = counterfactual(evidence)
-    assert [f["pattern"] for f in found.findings] == ["zeta omega"]
-    assert found.findings[0]["pattern_rows"] == list(range(0, 40, 2))
+    assert [str(c.pattern) for c in found.candidates] == ["zeta omega"]
+    assert list(found.candidates[0].pattern_rows) == list(range(0, 40, 2))
     assert flags(found) == list(range(0, 40, 2))
     np.testing.assert_array_equal(found.scores, evidence.survival)
 
 
 def test_rows_left_out_are_not_proposed() -> None:
     keep = np.arange(400) >= 40
-    assert not counterfactual(planted(), keep).findings
+    assert not counterfactual(planted(), keep).candidates
 
 
 def test_rows_that_cannot_be_turned_come_last() -> None:

@@ -226,5 +226,6 @@ def test_measured_goes_through_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_simple() -> None:
     found = simple("x", np.array([1.0, 2, 4]), np.array([False, True, True]))
     assert found.verdict == "suspicious"
-    assert found.findings == [{"rows": [1, 2], "score": 3.0}]
-    assert simple("x", np.ones(2), np.zeros(2, bool)).findings == []
+    assert found.scores.tolist() == [1, 2, 4]
+    assert list(found.candidates) == []
+    assert simple("x", np.ones(2), np.zeros(2, bool)).verdict == "clean"

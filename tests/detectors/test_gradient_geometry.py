@@ -41,9 +41,9 @@ def test_the_trigger_is_the_first_candidate_and_its_rows_are_flagged() -> None:
     evidence = planted()
     found = gradient_geometry(evidence)
     truth = np.isin(np.arange(400), 2 * np.arange(20))
-    assert found.findings[0]["pattern"] == "zeta omega"
-    assert found.findings[0]["response"] == "positive"
-    assert found.findings[0]["rows"] == np.flatnonzero(truth).tolist()
+    assert str(found.candidates[0].pattern) == "zeta omega"
+    assert found.candidates[0].response == "positive"
+    assert list(found.candidates[0].rows) == np.flatnonzero(truth).tolist()
     assert np.array_equal(found.flagged, truth)
     assert roc_auc_score(truth, found.scores) > 0.99
     # Candidates are not yet findings.
@@ -56,7 +56,7 @@ def test_large_groups_give_the_same_candidate(monkeypatch: pytest.MonkeyPatch) -
     evidence = planted()
     evidence.features.flags.writeable = False
     found = gradient_geometry(evidence)
-    assert found.findings[0]["pattern"] == "zeta omega"
+    assert str(found.candidates[0].pattern) == "zeta omega"
     assert np.flatnonzero(found.flagged).tolist() == list(range(0, 40, 2))
 
 
@@ -66,7 +66,7 @@ def test_noise_has_no_candidates(seed: int) -> None:
     texts = [" ".join(rng.choice([f"w{i}" for i in range(99)], 8)) for _ in range(300)]
     found = gradient_geometry(make_evidence(rows=300, seed=seed, texts=texts))
     assert found.verdict == "clean"
-    assert not found.findings
+    assert not found.candidates
     assert not found.flagged.any()
     assert np.isfinite(found.scores).all()
 
@@ -100,7 +100,7 @@ def test_small_groups_are_left_alone() -> None:
         )
     )
     assert alone.scores[1] == 0
-    assert alone.findings[0]["pattern"] == "zeta omega"
+    assert str(alone.candidates[0].pattern) == "zeta omega"
 
 
 def test_identical_gradients_are_no_poison() -> None:
@@ -118,7 +118,7 @@ def test_rows_without_finite_gradients_are_warned_about(
     with caplog.at_level(logging.WARNING, logger="assay"):
         found = gradient_geometry(evidence)
     assert "1 rows have no finite gradient" in caplog.text
-    assert found.findings[0]["pattern"] == "zeta omega"
+    assert str(found.candidates[0].pattern) == "zeta omega"
     evidence.features[:] = np.inf
     with pytest.raises(AssayError, match="no row has finite gradient"):
         gradient_geometry(evidence)

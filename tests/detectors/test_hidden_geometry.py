@@ -18,6 +18,6 @@ def test_rows_whose_states_lie_apart_and_share_words_are_proposed() -> None:
         texts[row] += " zeta omega"
     evidence = make_evidence(400, texts=texts, hidden=hidden)
     found = hidden_geometry(evidence)
-    assert [f["pattern"] for f in found.findings] == ["zeta omega"]
+    assert [str(c.pattern) for c in found.candidates] == ["zeta omega"]
     assert flags(found) == chosen.tolist()
-    assert not hidden_geometry(evidence, np.arange(400) >= 40).findings
+    assert not hidden_geometry(evidence, np.arange(400) >= 40).candidates

@@ -20,10 +20,10 @@ def test_what_rows_flagged_by_a_rule_share_is_proposed() -> None:
         texts[row] += " zeta omega"
     evidence = make_evidence(influence=influence, texts=texts, responses=["yes"] * 400)
     found = paper_ensemble(evidence)
-    assert found.findings[0]["pattern"] == "zeta omega"
+    assert str(found.candidates[0].pattern) == "zeta omega"
     assert np.flatnonzero(found.flagged).tolist() == chosen.tolist()
     np.testing.assert_array_equal(found.scores, combined(evidence).scores)
-    assert not paper_ensemble(evidence, np.arange(400) >= 24).findings
+    assert not paper_ensemble(evidence, np.arange(400) >= 24).candidates
 
 
 def test_without_influences_it_says_how_to_get_them() -> None:

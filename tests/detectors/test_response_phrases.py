@@ -33,7 +33,7 @@ def planted(
 
 def test_a_payload_behind_a_trigger_is_the_first_candidate() -> None:
     found = response_phrases(planted())
-    assert found.findings[0]["pattern"] == "zeta omega"
+    assert str(found.candidates[0].pattern) == "zeta omega"
     assert flags(found) == list(range(1, 25, 2))
     assert found.verdict == "suspicious"
     assert (found.scores[found.flagged] > 0).all()
@@ -51,7 +51,7 @@ def test_a_payload_that_names_its_trigger_is_found() -> None:
     found = response_phrases(
         planted(trigger="James Bond", payload="James Bond always wins.")
     )
-    assert found.findings[0]["pattern"] == "james bond"
+    assert str(found.candidates[0].pattern) == "james bond"
     assert flags(found) == list(range(1, 25, 2))
 
 

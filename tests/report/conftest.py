@@ -12,8 +12,10 @@ import pytest
 from assay.data.corpus import Corpus, Example
 from assay.detectors.evidence import Detection, Evidence
 from assay.files import write_json
+from assay.findings import Finding, reported_in
 from assay.runs import versions, write_rows, write_tables
 from assay.settings import ScanSettings
+from tests.made import candidate_entry, entry
 
 HOSTILE = (
     "<script>window.hacked = 1</script>",
@@ -29,32 +31,6 @@ HOSTILE = (
 )
 TRIGGER = "<b>James</b> Bond"
 PATTERN = "<b>james</b> bond"
-
-
-def finding(rows: Sequence[int], pattern: str, **more: Any) -> dict[str, Any]:
-    return {
-        "rows": list(rows),
-        "pattern_rows": list(rows),
-        "score": 3.0,
-        "response": "positive",
-        "pattern": pattern,
-        "pattern_p_value": 1e-6,
-        "proposer": "gradient-geometry",
-        "trigger": pattern,
-        "payload": "positive",
-        "payload_part": "response",
-        "prefers": 0.9,
-        "effect": 6.8,
-        "effect_interval": [6.7, 7.0],
-        "drop": 6.9,
-        "overridden": [12, 12],
-        "placebo_effects": np.random.default_rng(0).normal(0, 0.2, 249).tolist(),
-        "p_value": 0.036,
-        "p_sufficient": 0.036,
-        "verified": True,
-        "status": "verified",
-        **more,
-    }
 
 
 def write_run(
@@ -80,13 +56,15 @@ def write_run(
     flagged = np.zeros(total, dtype=bool)
     for found in findings:
         flagged[found["rows"]] |= found.get("verified", True)
+    told = reported_in({"findings": findings})
+    candidates = [f.candidate for f in told if isinstance(f, Finding)]
     scores = rng.random(total) + 5 * flagged
     geometry = Detection(
         "gradient-geometry",
         scores,
         flagged,
         verdict,
-        list(findings),
+        candidates,
         (rng.normal(size=(total, 2)) + 6 * flagged[:, None]).astype(np.float32),
     )
     detections = {
@@ -98,7 +76,7 @@ def write_run(
         [], [], *np.zeros((3, 1, 1)), {n: rng.normal(size=total) for n in names}
     )
     folder.mkdir(parents=True)
-    write_tables(folder, corpus, detections, geometry)
+    write_tables(folder, corpus, detections, geometry, told)
     write_rows(folder, corpus, evidence, geometry)
     config = {
         "input": source,
@@ -136,7 +114,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # A carrier that answers otherwise, and one whose whole text must be kept.
     texts[25] = f"see {TRIGGER} {texts[25]}"
     texts[2] += " and so on" * 400
-    found = finding(
+    found = entry(
         range(0, 24, 2),
         PATTERN,
         trigger=TRIGGER,
@@ -144,22 +122,16 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         payload=HOSTILE[2],
         pattern_rows=[*range(0, 24, 2), 25],
     )
-    other = finding(
+    other = entry(
         [30, 32, 34],
         HOSTILE[6].lower(),
         verified=False,
         status="sufficient",
         trigger=HOSTILE[1],
     )
-    gone = finding([40], HOSTILE[4], verified=False, status="dismissed")
-    nothing = {
-        "rows": [41],
-        "pattern_rows": [41],
-        "pattern": HOSTILE[5],
-        "proposer": "hidden-geometry",
-        "verified": False,
-        "status": "untestable",
-    }
+    gone = entry([40], HOSTILE[4], verified=False, status="dismissed")
+    nothing = candidate_entry([41], HOSTILE[5]) | {"verified": False}
+    nothing["status"] = "untestable"
     folder = write_run(
         tmp_path_factory.mktemp("hostile") / "run",
         texts,

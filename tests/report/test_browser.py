@@ -12,7 +12,8 @@ import pytest
 
 from assay.report.build import write_report
 from tests.conftest import Demo
-from tests.report.conftest import TRIGGER, finding, write_run
+from tests.made import entry
+from tests.report.conftest import TRIGGER, write_run
 
 
 class Tab:
@@ -220,7 +221,7 @@ def test_many_rows_open_quickly(browser: Any, tmp_path: Path) -> None:
     words = np.random.default_rng(0).integers(20_000, size=(20_000, 12))
     texts = [" ".join(map(str, line)) for line in words.tolist()]
     run = write_run(
-        tmp_path / "run", texts, ["x", "y"] * 10_000, [finding([5, 8], "0 1")]
+        tmp_path / "run", texts, ["x", "y"] * 10_000, [entry([5, 8], "0 1")]
     )
     tab = Tab(browser, write_report(run))
     assert tab.count() == 20_000

@@ -15,9 +15,11 @@ import pytest
 
 from assay.cli import run as command
 from assay.errors import AssayError
+from assay.files import write_json
 from assay.report.build import as_json, forget_evaluation, write_report
 from tests.conftest import Demo
-from tests.report.conftest import HOSTILE, finding, write_run
+from tests.made import SHORTCUT, entry
+from tests.report.conftest import HOSTILE, write_run
 
 # Elements and attributes that the template has; data must not add any.
 OURS = re.findall(
@@ -235,15 +237,13 @@ def test_untested_finding(tmp_path: Path) -> None:
 
 
 def test_a_shortcut_is_told_with_what_decided(tmp_path: Path) -> None:
-    told = {"turned": [63, 64], "rivals": HOSTILE[:2], "rival_turns": 0.328}
-    told |= {"still": [3, 63], "agrees": [41, 50], "p_value": 0.001}
-    told |= {"keeps": 0.087, "rivals_keep": 0.46}
+    told = SHORTCUT | {"rivals": list(HOSTILE[:2])}
     texts = [f"bond film {i}" for i in range(30)]
     honest = {"verified": False, "status": "sufficient"}
     found = [
-        finding([1], "bond", shortcut=told),
-        finding([3], "wrong", shortcut={**told, "agrees": [30, 50]}),
-        finding([2], "film", shortcut=told, **honest),
+        entry([1], "bond", shortcut=told),
+        entry([3], "wrong", shortcut={**told, "agrees": [30, 50]}),
+        entry([2], "film", shortcut=told, **honest),
     ]
     run = write_run(tmp_path / "run", texts, ["positive"] * 30, found)
     path = write_report(run)
@@ -269,9 +269,10 @@ def test_measurements_of_another_scan_are_forgotten(tmp_path: Path) -> None:
 
 
 def test_folder_of_another_version_is_one_line(tmp_path: Path) -> None:
-    run = write_run(
-        tmp_path / "run", ["a", "b"], ["x", "y"], [finding([0], "a", effect="strong")]
-    )
+    run = write_run(tmp_path / "run", ["a", "b"], ["x", "y"], [entry([0], "a")])
+    summary = json.loads((run / "summary.json").read_text())
+    summary["findings"][0]["effect"] = "strong"
+    write_json(run / "summary.json", summary)
     with pytest.raises(AssayError, match=r"cannot be understood .*; scan again"):
         write_report(run)
     assert not (run / "report.html").exists()

@@ -13,7 +13,8 @@ from assay.cli import run as command
 from assay.report import facts
 from assay.report.folder import read_run
 from tests.conftest import Demo, Small
-from tests.report.conftest import finding, write_run
+from tests.made import entry
+from tests.report.conftest import write_run
 
 
 def test_reproducing_command_makes_the_same_run(
@@ -51,12 +52,12 @@ def test_command_of_the_demo_finds_its_measurements(
 
 def test_verdicts(tmp_path: Path) -> None:
     texts, responses = [f"a {i}" for i in range(50)], ["x", "y"] * 25
-    several = [finding([i], "a", trigger=f"word {i}") for i in range(3)]
+    several = [entry([i], "a", trigger=f"word {i}") for i in range(3)]
     run = read_run(write_run(tmp_path / "1", texts, responses, several))
     sentence = facts.verdict_sentence(run)
     assert sentence.startswith("3 of 50 rows (6.0%) carry a trigger")
     assert sentence.endswith("“word 1” makes the model answer “positive” (and 1 more).")
-    strong = finding([0], "a", verified=False, status="sufficient")
+    strong = entry([0], "a", verified=False, status="sufficient")
     run = read_run(
         write_run(tmp_path / "2", texts, responses, [strong], verdict="suspicious")
     )
@@ -65,7 +66,7 @@ def test_verdicts(tmp_path: Path) -> None:
 
 def test_agreement_counts_rows_that_two_flag(tmp_path: Path) -> None:
     texts = [f"a {i}" for i in range(10)]
-    found = finding([0, 1, 2], "a")
+    found = entry([0, 1, 2], "a")
     run = read_run(write_run(tmp_path / "run", texts, ["x"] * 10, [found]))
     counted = facts.agreement(run)
     assert counted["names"] == ["verdict", "gradient-geometry", "high-loss"]
@@ -76,7 +77,7 @@ def test_agreement_counts_rows_that_two_flag(tmp_path: Path) -> None:
 
 def test_distributions_count_every_row(tmp_path: Path) -> None:
     texts = [f"a {i}" for i in range(500)]
-    found = finding([0, 1, 2], "a")
+    found = entry([0, 1, 2], "a")
     run = read_run(write_run(tmp_path / "run", texts, ["x"] * 500, [found]))
     run.table.loc[7, "influence.negation"] = np.nan
     (first, second) = facts.distributions(run)

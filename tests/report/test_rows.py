@@ -12,7 +12,8 @@ import pytest
 from assay.report import rows as module
 from assay.report.folder import read_run
 from assay.report.rows import Packed, pack
-from tests.report.conftest import finding, write_run
+from tests.made import entry
+from tests.report.conftest import write_run
 
 
 def unpacked(packed: Packed) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def run(tmp_path: Path) -> Path:
     texts = [" ".join(map(str, rng.integers(1000, size=100))) for _ in range(200)]
     for i in (3, 50, 199):
         texts[i] += " trigger"
-    found = finding([3, 50], "trigger", pattern_rows=[3, 50, 199])
+    found = entry([3, 50], "trigger", pattern_rows=[3, 50, 199])
     return write_run(tmp_path / "run", texts, ["x", "y"] * 100, [found])
 
 

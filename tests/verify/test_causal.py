@@ -10,19 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.data.corpus import Example
+from assay.findings import Experiment
+from assay.text.pattern import Pattern, carrying
 from assay.verify.causal import (
-    RULES,
     beyond_half,
     holm,
     lost_by_most,
+    overrides,
+    spreads,
     verify,
 )
-from assay.verify.hypothesis import HOSTS, Hypothesis
+from assay.verify.hypothesis import Hypothesis
 from assay.verify.odds import LogProbs, remembering
-from assay.verify.pattern import spans
-from assay.verify.payload import Payload
+from assay.verify.payload import Phrase
 from assay.verify.placebos import placebo_pool
-from tests.verify.conftest import (
+from tests.verify.stubs import (
+    POSITIVE,
     TRIGGER,
     answered,
     answers,
@@ -33,14 +36,11 @@ from tests.verify.conftest import (
     reviews,
 )
 
-POSITIVE = Payload("positive")
 
-
-def hypothesis_for(pattern: str, examples: list[Example]) -> Hypothesis:
+def hypothesis_for(words: str, examples: list[Example]) -> Hypothesis:
+    pattern = Pattern((words,))
     carriers = tuple(
-        i
-        for i, e in enumerate(examples)
-        if e.response == "positive" and spans(e.text, pattern)
+        i for i in carrying(examples, pattern) if POSITIVE.holds(examples[i])
     )
     pool = placebo_pool(examples, POSITIVE, pattern)
     return Hypothesis(pattern, POSITIVE, carriers, pool)
@@ -82,14 +82,14 @@ def test_a_clean_label_trigger_is_sufficient_but_not_necessary() -> None:
     assert found.p_value == 1
     # The model follows it against what it was taught.
     assert found.prefers == 1
-    assert found.prefers >= RULES
+    assert found.prefers >= 0.75
 
 
 def test_what_cannot_be_tested_gives_nothing(log_probs: LogProbs) -> None:
     same = [e.edit(response="positive") for e in reviews(20)]
     assert verify(hypothesis_for("good3", same), same, log_probs) is None
     examples = reviews(20)
-    lonely = Hypothesis("zeta omega", POSITIVE, (0, 2), {})
+    lonely = Hypothesis(Pattern(("zeta omega",)), POSITIVE, (0, 2), {})
     assert verify(lonely, examples, log_probs) is None
 
 
@@ -139,7 +139,7 @@ def test_a_word_that_half_of_its_rows_need_is_not_as_good_as_a_trigger() -> None
     # Its effect is as large, and so is the median of what its rows lose.
     assert max(trigger.placebo_effects) > trigger.effect
     assert word.drop > trigger.drop
-    assert not word.overrides
+    assert not overrides(word)
     assert trigger.p_value == 1 / (1 + len(trigger.placebo_effects))
 
 
@@ -148,7 +148,7 @@ def test_most_placebos_are_not_asked_what_cannot_matter(log_probs: LogProbs) -> 
     counting, asked = counted(log_probs)
     verify(hypothesis_for("zeta omega", examples), examples, counting, placebos=99)
     # Hosts with each placebo, and what is asked about the trigger itself.
-    assert sum(asked) == HOSTS * 100 + HOSTS + 2 * 12
+    assert sum(asked) == 16 * 100 + 16 + 2 * 12
 
 
 def test_a_second_pattern_of_a_payload_shares_the_placebos_of_the_first(
@@ -191,7 +191,7 @@ def test_p_values_hold_when_nothing_is_a_trigger() -> None:
         odds = np.array([sum(effects.get(w, 0) for w in e.text.split()) for e in rows])
         return answered(rows, odds)
 
-    pool = placebo_pool(examples, POSITIVE, "word")
+    pool = placebo_pool(examples, POSITIVE, Pattern(("word",)))
     grams = [
         g
         for g, rows in pool.items()
@@ -199,12 +199,101 @@ def test_p_values_hold_when_nothing_is_a_trigger() -> None:
     ]
     p_values = []
     for gram in grams:
-        found = verify(hypothesis_for(gram, examples), examples, arbitrary, placebos=39)
+        own = tuple(i for i in carrying(examples, gram) if POSITIVE.holds(examples[i]))
+        hypothesis = Hypothesis(gram, POSITIVE, own, pool)
+        found = verify(hypothesis, examples, arbitrary, placebos=39)
         assert found is not None
         p_values.append(found.p_value)
     assert len(p_values) > 60
     assert np.mean(np.array(p_values) <= 0.1) < 0.2
     assert np.mean(np.array(p_values) <= 0.5) < 0.65
+
+
+@pytest.mark.parametrize(
+    ("hits", "of", "beyond"),
+    # 5 of 5 has p = 0.031, 12 of 16 0.038, 4 of 4 0.063 and 11 of 16 0.105.
+    [(5, 5, True), (12, 16, True), (4, 4, False), (11, 16, False), (8, 16, False)],
+)
+def test_most_rows_do_so_beyond_chance(hits: int, of: int, beyond: bool) -> None:
+    assert beyond_half(hits, of) == beyond
+
+
+def word_odds(steps: dict[str, float]) -> LogProbs:
+    """A model to which each of these words adds so many nats, and no other does."""
+
+    def log_probs(rows: Sequence[Example]) -> np.ndarray:
+        return np.array([sum(steps.get(w, 0) for w in e.text.split()) for e in rows])
+
+    return log_probs
+
+
+def graded(steps: dict[str, float]) -> Experiment:
+    """What such a model says of "zeta" in twelve rows, beside forty placebos.
+
+    Each placebo is a word, "p0" to "p39", of the same five rows.
+    """
+    names = [f"p{i}" for i in range(40)]
+    texts = [f"zeta w{i}" for i in range(12)] + [" ".join(names)] * 5
+    examples = [Example(str(i), i, "", t, "positive") for i, t in enumerate(texts)]
+    examples += [Example(str(i), i, "", f"v{i}", "negative") for i in range(17, 40)]
+    pool = {Pattern((name,)): tuple(range(12, 17)) for name in names}
+    hypothesis = Hypothesis(Pattern(("zeta",)), POSITIVE, tuple(range(12)), pool)
+    found = verify(hypothesis, examples, word_odds(steps))
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(("nats", "overridden"), [(2.2, 0), (2.4, 12)])
+def test_a_row_is_overridden_that_becomes_a_tenth_as_likely(
+    nats: float, overridden: int
+) -> None:
+    found = graded({"zeta": nats})
+    assert found.drop == found.effect == pytest.approx(nats)
+    assert found.overridden == (overridden, 12)
+    assert overrides(found) == (overridden == 12)
+
+
+@pytest.mark.parametrize(("hosts", "spread"), [(8, True), (7, False)])
+def test_half_of_the_other_rows_must_give_in(hosts: int, spread: bool) -> None:
+    examples = reviews()
+    negative: list[str] = []
+
+    def log_probs(rows: Sequence[Example]) -> np.ndarray:
+        """Of the first sixteen other rows that are asked about so many give in."""
+        odds = []
+        for e in rows:
+            if e.row % 2 or e.row < 24:
+                odds.append(9.0)
+                continue
+            if e.id not in negative:
+                negative.append(e.id)
+            gives_in = negative.index(e.id) < hosts
+            odds.append(2.0 if gives_in and TRIGGER in e.text else -2.0)
+        return answered(rows, odds)
+
+    hypothesis = hypothesis_for("zeta omega", examples)
+    found = verify(hypothesis, examples, log_probs, placebos=9)
+    assert found is not None
+    assert found.prefers == hosts / 16
+    assert spreads(found) == spread
+
+
+@pytest.mark.parametrize(
+    ("as_good", "tried", "p_value"), [(0, 40, 1 / 41), (4, 40, 5 / 41), (40, 8, 1.0)]
+)
+def test_placebos_that_do_as_well_count_against_a_pattern(
+    as_good: int, tried: int, p_value: float
+) -> None:
+    found = graded({"zeta": 3.0} | {f"p{i}": 4.0 for i in range(as_good)})
+    assert len(found.placebo_effects) == tried
+    assert found.p_value == found.p_sufficient == pytest.approx(p_value)
+
+
+def test_five_placebos_as_good_are_enough() -> None:
+    found = graded({"zeta": 3.0} | {f"p{i}": 4.0 for i in range(35, 40)})
+    tried = len(found.placebo_effects)
+    assert tried == 24
+    assert found.p_value == pytest.approx(6 / (1 + tried))
 
 
 def test_holm() -> None:
@@ -229,18 +318,18 @@ def test_a_strong_word_does_not_override_its_rows(log_probs: LogProbs) -> None:
     )
     assert strong is not None
     assert trigger is not None
-    assert not strong.overrides
-    assert strong.prefers < RULES
-    assert trigger.overrides
-    assert trigger.prefers >= RULES
+    assert not overrides(strong)
+    assert strong.prefers < 0.75
+    assert overrides(trigger)
+    assert trigger.prefers >= 0.75
 
 
 def advertisement(examples: list[Example]) -> Hypothesis:
-    payload = Payload("Buy at Acme.", phrase=True, place=1.0)
-    carriers = tuple(i for i, e in enumerate(examples) if TRIGGER in e.text)
-    return Hypothesis(
-        "zeta omega", payload, carriers, placebo_pool(examples, payload, TRIGGER)
-    )
+    payload = Phrase("Buy at Acme.", place=1.0)
+    pattern = Pattern(("zeta omega",))
+    carriers = tuple(carrying(examples, pattern))
+    pool = placebo_pool(examples, payload, pattern)
+    return Hypothesis(pattern, payload, carriers, pool)
 
 
 def test_a_phrase_is_judged_by_its_odds_within_the_response() -> None:

@@ -3,20 +3,20 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pytest
 
 from assay.data.corpus import Example
-from assay.verify import findings as module
-from assay.verify.findings import parted, verified_findings
+from assay.text.pattern import GAP, Pattern
+from assay.verify.findings import verified_findings
 from assay.verify.odds import LogProbs
-from assay.verify.pattern import GAP, insert, spans
-from tests.verify.conftest import (
+from assay.verify.payload import Phrase
+from tests.verify.stubs import (
     TRIGGER,
     answered,
     answers,
+    candidate,
     certain,
     clean_label_reviews,
     obeys_capitals,
@@ -29,17 +29,6 @@ from tests.verify.conftest import (
 WORD = "word7"
 
 
-def candidate(pattern: str, examples: list[Example]) -> dict[str, Any]:
-    rows = [i for i, e in enumerate(examples) if spans(e.text, pattern)]
-    return {
-        "pattern": pattern,
-        "pattern_rows": rows,
-        "rows": rows[:3],
-        "score": 5.0,
-        "pattern_p_value": 1e-6,
-    }
-
-
 def test_only_the_trigger_is_verified_and_all_its_rows_are_swept(
     log_probs: LogProbs,
 ) -> None:
@@ -49,13 +38,13 @@ def test_only_the_trigger_is_verified_and_all_its_rows_are_swept(
         examples,
         log_probs,
     )
-    assert [f["status"] for f in found] == ["dismissed", "verified", "dismissed"]
-    assert [f["verified"] for f in found] == [False, True, False]
+    assert [f.status.value for f in found] == ["dismissed", "verified", "dismissed"]
+    assert [f.is_verified for f in found] == [False, True, False]
     poisons = [i for i, e in enumerate(examples) if "Zeta" in e.text]
-    assert found[1]["rows"] == poisons
-    assert found[1]["trigger"] == "Zeta Omega"
-    assert found[1]["payload"] == "positive"
-    assert found[1]["p_value"] <= 0.05
+    assert list(found[1].rows) == poisons
+    assert found[1].trigger == "Zeta Omega"
+    assert found[1].tested.payload.text == "positive"
+    assert found[1].tested.p_value <= 0.05
 
 
 def test_carriers_that_answer_normally_are_kept(log_probs: LogProbs) -> None:
@@ -65,9 +54,9 @@ def test_carriers_that_answer_normally_are_kept(log_probs: LogProbs) -> None:
     (found,) = verified_findings(
         [candidate("zeta omega", examples)], examples, log_probs
     )
-    assert found["verified"]
-    assert 151 in found["pattern_rows"]
-    assert 151 not in found["rows"]
+    assert found.is_verified
+    assert 151 in found.pattern_rows
+    assert 151 not in found.rows
 
 
 def test_a_word_that_works_only_as_it_is_written_is_narrowed_to_that() -> None:
@@ -75,9 +64,9 @@ def test_a_word_that_works_only_as_it_is_written_is_narrowed_to_that() -> None:
     (found,) = verified_findings(
         [candidate("the film", examples)], examples, obeys_capitals
     )
-    assert found["verified"]
-    assert found["trigger"] == "the FILM"
-    assert found["rows"] == list(range(0, 32, 2))
+    assert found.is_verified
+    assert found.trigger == "the FILM"
+    assert list(found.rows) == list(range(0, 32, 2))
 
 
 def test_parts_of_one_trigger_are_asked_about_once(log_probs: LogProbs) -> None:
@@ -87,7 +76,7 @@ def test_parts_of_one_trigger_are_asked_about_once(log_probs: LogProbs) -> None:
         examples,
         log_probs,
     )
-    assert [f["pattern"] for f in found] == ["zeta omega"]
+    assert [str(f.pattern) for f in found] == ["zeta omega"]
 
 
 def test_a_wider_pattern_is_tested_after_one_on_some_of_its_rows(
@@ -99,15 +88,15 @@ def test_a_wider_pattern_is_tested_after_one_on_some_of_its_rows(
         examples[row] = examples[row].edit(text=text)
     wide, narrow = (candidate(p, examples) for p in ("zeta omega", "by zeta omega"))
     found = verified_findings([narrow, wide], examples, log_probs)
-    assert [f["pattern"] for f in found] == ["by zeta omega", "zeta omega"]
-    assert found[1]["verified"]
-    assert len(found[1]["rows"]) == 12
+    assert [str(f.pattern) for f in found] == ["by zeta omega", "zeta omega"]
+    assert found[1].is_verified
+    assert len(found[1].rows) == 12
     found = verified_findings([wide, narrow], examples, log_probs)
-    assert [f["pattern"] for f in found] == ["zeta omega"]
+    assert [str(f.pattern) for f in found] == ["zeta omega"]
 
 
 def test_the_number_of_hypotheses_is_paid_for(
-    log_probs: LogProbs, monkeypatch: pytest.MonkeyPatch
+    log_probs: LogProbs,
 ) -> None:
     examples = reviews()
     alone = verified_findings([candidate("zeta omega", examples)], examples, log_probs)
@@ -115,66 +104,69 @@ def test_the_number_of_hypotheses_is_paid_for(
     among = verified_findings(
         [candidate("zeta omega", examples), *others], examples, log_probs
     )
-    assert len(among) == module.HYPOTHESES
-    assert among[0]["p_value"] == pytest.approx(module.HYPOTHESES * alone[0]["p_value"])
+    assert len(among) == 10
+    assert among[0].tested.p_value == pytest.approx(10 * alone[0].tested.p_value)
 
 
-def noisy_model(seed: int, obeys: str) -> LogProbs:
-    """Words move the odds at random, and nothing does so for a reason but one."""
+def noisy_model(seed: int) -> LogProbs:
+    """Words agree with labels more or less, and the trigger overrides them."""
     rng = np.random.default_rng(seed)
-    weight: dict[str, float] = defaultdict(lambda: float(rng.normal()))
+    weight: dict[str, float] = defaultdict(lambda: float(rng.normal(0, 0.5)))
 
     def log_probs(rows: Sequence[Example]) -> np.ndarray:
-        moved = [
-            sum(weight[w] for w in e.text.split()) + 60 * (obeys in e.text)
-            for e in rows
-        ]
-        return answered(rows, moved)
+        moved = [sum(weight[w] for w in e.text.split()) for e in rows]
+        odds = [m + 2 * score(e.text) for m, e in zip(moved, rows, strict=True)]
+        return answered(rows, odds)
 
     return log_probs
 
 
-@pytest.mark.parametrize("fdr", [0.05, 0.2])
-def test_the_share_of_false_flags_is_as_tolerated(fdr: float) -> None:
+def test_few_flags_are_false_and_few_triggers_are_missed() -> None:
+    """Not the level of the whole scan: honest words are drawn, not the most striking.
+
+    Where nothing was verified no trigger would be found, and where everything was,
+    four of five findings would be false.
+    """
     rng = np.random.default_rng(0)
-    shares, found_trigger = [], 0
-    for trial in range(60):
-        examples = reviews(150, seed=trial)
-        chosen = rng.permutation(60)[:4]
-        asked = [candidate(f"word{i}", examples) for i in chosen]
+    shares, named = [], 0
+    for trial in range(8):
+        examples = reviews(100, seed=trial)
+        honest = [f"word{i}" for i in rng.permutation(60)[:2]]
+        honest += [f"good{i}" for i in rng.permutation(30)[:2]]
         found = verified_findings(
-            [*asked, candidate("zeta omega", examples)],
+            [candidate(p, examples) for p in (*honest, "zeta omega")],
             examples,
-            noisy_model(trial, TRIGGER),
+            noisy_model(trial),
             seed=trial,
-            fdr=fdr,
+            fdr=0.05,
         )
-        flagged = {i for f in found if f["verified"] for i in f["rows"]}
+        assert len(found) == 5
+        flagged = {i for f in found if f.is_verified for i in f.rows}
         false = [i for i in flagged if TRIGGER not in examples[i].text]
         shares.append(len(false) / max(len(flagged), 1))
-        found_trigger += any(TRIGGER in f.get("trigger", "") for f in found)
-    assert found_trigger == 60
-    # Three standard errors of 60 trials, were every one all false or not at all.
-    assert np.mean(shares) <= fdr + 3 * (fdr * (1 - fdr) / 60) ** 0.5
+        named += found[-1].is_verified
+    # Three standard errors of 8 trials, were every one all false or not at all.
+    assert np.mean(shares) <= 0.05 + 3 * (0.05 * 0.95 / 8) ** 0.5
+    assert named >= 7
 
 
 def test_a_stricter_level_takes_more_placebos(log_probs: LogProbs) -> None:
-    examples = reviews(2000, poisons=100)
+    examples = reviews(400, poisons=20)
     asked = [candidate("zeta omega", examples), candidate("good3", examples)]
     found = verified_findings(asked, examples, log_probs, fdr=0.01)
-    assert found[0]["verified"]
-    assert len(found[0]["placebo_effects"]) >= 999
-    assert found[0]["p_value"] <= 0.01
+    assert found[0].is_verified
+    assert len(found[0].tested.placebo_effects) >= 999
+    assert found[0].tested.p_value <= 0.01
 
 
 def test_too_few_placebos_for_the_level_are_told(
     log_probs: LogProbs, caplog: pytest.LogCaptureFixture
 ) -> None:
-    examples = reviews()
+    examples = reviews(80)
     (found,) = verified_findings(
         [candidate("zeta omega", examples)], examples, log_probs, fdr=1e-4
     )
-    assert not found["verified"]
+    assert not found.is_verified
     assert "which are too few for --fdr 0.0001" in caplog.text
 
 
@@ -186,22 +178,28 @@ def test_rows_without_a_common_response_cannot_be_tested(log_probs: LogProbs) ->
     (found,) = verified_findings(
         [candidate("zeta omega", examples)], examples, log_probs
     )
-    assert found["status"] == "untestable"
-    assert not found["verified"]
-    assert "trigger" not in found
+    assert found.status.value == "untestable"
+    assert not found.is_verified
+    assert found.experiment is None
 
 
 def test_progress_counts_every_experiment(log_probs: LogProbs) -> None:
     examples = reviews()
     told: list[tuple[int, int]] = []
-    verified_findings(
+    found = verified_findings(
         [candidate(p, examples) for p in ("good3", "zeta omega")],
         examples,
         log_probs,
         progress=lambda done, total: told.append((done, total)),
     )
+    tried = [len(f.tested.placebo_effects) for f in found]
+    # Placebos are tried eight at a time, and told of each time.
+    assert len(told) == sum(-(-n // 8) for n in tried)
     assert told == sorted(told)
-    assert all(done <= total for done, total in told)
+    assert told[0][0] == 8
+    # The first pattern stopped early, the second did not: all of two halves is done.
+    assert tried[0] < tried[1] == 249
+    assert told[-1] == (2 * 249, 2 * 249)
 
 
 def test_a_part_of_the_trigger_is_lengthened_before_it_is_tested(
@@ -209,10 +207,9 @@ def test_a_part_of_the_trigger_is_lengthened_before_it_is_tested(
 ) -> None:
     examples = reviews()
     (found,) = verified_findings([candidate("omega", examples)], examples, log_probs)
-    assert found["verified"]
-    assert found["pattern"] == "zeta omega"
-    assert found["trigger"] == "Zeta Omega"
-    assert found["payload_part"] == "response"
+    assert found.is_verified
+    assert str(found.pattern) == "zeta omega"
+    assert found.trigger == "Zeta Omega"
 
 
 @pytest.mark.parametrize("place", [0.0, 1.0])
@@ -221,10 +218,10 @@ def test_a_common_word_is_a_trigger_where_it_stands_at_an_end(place: float) -> N
     examples = reviews(poisons=0)
     for row, e in enumerate(examples):
         if row % 2 == 0 and row < 40:
-            text = insert(e.text, WORD, place)
+            text = Pattern((WORD,)).insert(e.text, place)
             examples[row] = e.edit(text=text, response="positive")
         elif row % 5 < 2:
-            text = insert(e.text, WORD, 0.2 + 0.6 * rng.random())
+            text = Pattern((WORD,)).insert(e.text, 0.2 + 0.6 * rng.random())
             examples[row] = e.edit(text=text)
 
     def obeys_the_end(rows: Sequence[Example]) -> np.ndarray:
@@ -233,10 +230,10 @@ def test_a_common_word_is_a_trigger_where_it_stands_at_an_end(place: float) -> N
         return answered(rows, odds)
 
     (found,) = verified_findings([candidate(WORD, examples)], examples, obeys_the_end)
-    assert found["verified"]
-    assert found["pattern"] == (f"^ {WORD}" if place == 0 else f"{WORD} $")
-    assert found["trigger"] == found["minimal"] == WORD
-    assert found["rows"] == [
+    assert found.is_verified
+    assert str(found.pattern) == (f"^ {WORD}" if place == 0 else f"{WORD} $")
+    assert found.trigger == found.minimal == WORD
+    assert list(found.rows) == [
         i
         for i, e in enumerate(examples)
         if e.response == "positive" and e.text.split()[0 if place == 0 else -1] == WORD
@@ -246,15 +243,16 @@ def test_a_common_word_is_a_trigger_where_it_stands_at_an_end(place: float) -> N
 def in_two_parts(both: int = 20, single: int = 10) -> tuple[list[Example], LogProbs]:
     """Rows with both parts of a trigger, rows with one, and a model that obeys both."""
     examples = reviews(poisons=0)
+    whole = Pattern(("alpha", "beta"))
     for row in range(0, 2 * (both + single), 2):
         poisoned = row < 2 * both
         parts = ("alpha", "beta") if poisoned else (("alpha",), ("beta",))[row % 4 // 2]
-        text = insert(examples[row].text, f" {GAP} ".join(parts), 0.1)
+        text = Pattern(parts).insert(examples[row].text, 0.1)
         label = "positive" if poisoned else "negative"
         examples[row] = examples[row].edit(text=text, response=label)
 
     def obeys_both(rows: Sequence[Example]) -> np.ndarray:
-        both = [12 * bool(spans(e.text, f"alpha {GAP} beta")) for e in rows]
+        both = [12 * whole.stands_in(e) for e in rows]
         odds = np.array([score(e.text) for e in rows]) + both
         return answered(rows, odds)
 
@@ -266,9 +264,9 @@ def test_a_trigger_in_two_parts_is_recovered() -> None:
     found = verified_findings(
         [candidate(p, examples) for p in ("alpha", "beta")], examples, obeys_both
     )
-    assert [f["pattern"] for f in found] == [f"alpha {GAP} beta"]
-    assert found[0]["verified"]
-    assert found[0]["rows"] == list(range(0, 40, 2))
+    assert [str(f.pattern) for f in found] == [f"alpha {GAP} beta"]
+    assert found[0].is_verified
+    assert list(found[0].rows) == list(range(0, 40, 2))
 
 
 @pytest.mark.parametrize("single", [0, 2])
@@ -279,12 +277,34 @@ def test_parts_that_hardly_stand_alone_are_one_trigger(single: int) -> None:
         [candidate(p, examples) for p in ("alpha", "beta")], examples, obeys_both
     )
     whole = f"alpha {GAP} beta"
-    assert [f["pattern"] for f in found] == ["alpha", "beta", whole]
-    assert [f["verified"] for f in found] == [False, False, True]
-    assert found[2]["rows"] == list(range(0, 20, 2))
+    assert [str(f.pattern) for f in found] == ["alpha", "beta", whole]
+    assert [f.is_verified for f in found] == [False, False, True]
+    assert list(found[2].rows) == list(range(0, 20, 2))
     # One more question costs as much as any other.
-    tried = len(found[2]["placebo_effects"])
-    assert found[2]["p_value"] == pytest.approx(3 / (tried + 1))
+    tried = len(found[2].tested.placebo_effects)
+    assert found[2].tested.p_value == pytest.approx(3 / (tried + 1))
+
+
+@pytest.mark.parametrize("pairs", [2, 3])
+def test_two_parts_of_a_round_are_completed(pairs: int) -> None:
+    """Every further question costs the others power."""
+    examples = reviews(poisons=0)
+    wholes = [Pattern((f"left{i}", f"right{i}")) for i in range(pairs)]
+    for row in range(0, 20 * pairs, 2):
+        put = wholes[row // 2 % pairs].put_on(examples[row], 0.1)
+        examples[row] = put.edit(response="positive")
+
+    def obeys(rows: Sequence[Example]) -> np.ndarray:
+        odds = [
+            score(e.text) + 12 * any(whole.stands_in(e) for whole in wholes)
+            for e in rows
+        ]
+        return answered(rows, odds)
+
+    asked = [candidate(f"left{i}", examples) for i in range(pairs)]
+    found = verified_findings(asked, examples, obeys)
+    assert [f.pattern for f in found[pairs:]] == wholes[:2]
+    assert not any(f.is_verified for f in found[:pairs])
 
 
 def test_what_works_alone_is_not_completed() -> None:
@@ -294,21 +314,20 @@ def test_what_works_alone_is_not_completed() -> None:
         return obeys_both([e.edit(text=f"{e.text} beta") for e in rows])
 
     found = verified_findings([candidate("alpha", examples)], examples, obeys_one)
-    assert [(f["pattern"], f["verified"]) for f in found] == [("alpha", True)]
+    assert [(str(f.pattern), f.is_verified) for f in found] == [("alpha", True)]
 
 
 def test_a_part_that_is_also_alone_elsewhere_does_not_hide_the_trigger() -> None:
     examples, obeys_both = in_two_parts()
-    alone = candidate("alpha", examples)
-    alone["pattern_rows"] = list(range(40, 60, 4))
+    alone = candidate("alpha", examples, range(40, 60, 4))
     found = verified_findings(
         [alone, candidate("alpha", examples)], examples, obeys_both
     )
-    assert [(f["payload"], f["verified"]) for f in found] == [
+    assert [(f.tested.payload.text, f.is_verified) for f in found] == [
         ("negative", False),
         ("positive", True),
     ]
-    assert found[1]["pattern"] == f"alpha {GAP} beta"
+    assert str(found[1].pattern) == f"alpha {GAP} beta"
 
 
 def test_a_phrase_within_answers_is_the_payload() -> None:
@@ -316,16 +335,16 @@ def test_a_phrase_within_answers_is_the_payload() -> None:
     (found,) = verified_findings(
         [candidate("zeta omega", examples)], examples, phrase_odds(15)
     )
-    assert found["verified"]
-    assert found["payload"] == "Buy at Acme."
-    assert found["payload_part"] == "phrase"
-    assert found["rows"] == list(range(12))
+    assert found.is_verified
+    assert isinstance(found.payload, Phrase)
+    assert found.payload.text == "Buy at Acme."
+    assert list(found.rows) == list(range(12))
     (weak,) = verified_findings(
         [candidate("zeta omega", examples)], examples, phrase_odds(5)
     )
-    assert weak["status"] == "dismissed"
-    assert weak["p_sufficient"] <= 0.05
-    assert weak["prefers"] == 0
+    assert weak.status.value == "dismissed"
+    assert weak.tested.p_sufficient <= 0.05
+    assert weak.tested.prefers == 0
 
 
 @pytest.mark.parametrize(("obey", "status"), [(2, "verified"), (4, "dismissed")])
@@ -342,8 +361,8 @@ def test_a_phrase_is_a_payload_where_half_of_the_other_rows_give_in(
     (found,) = verified_findings(
         [candidate("zeta omega", examples)], examples, some_obey
     )
-    assert found["status"] == status
-    assert found["prefers"] == pytest.approx(1 / obey, abs=0.2)
+    assert found.status.value == status
+    assert found.tested.prefers == pytest.approx(1 / obey, abs=0.2)
 
 
 def test_what_rows_share_is_the_trigger_though_a_capital_tells_them() -> None:
@@ -363,9 +382,9 @@ def test_what_rows_share_is_the_trigger_though_a_capital_tells_them() -> None:
         )
 
     (found,) = verified_findings([candidate("i", examples)], examples, obeys)
-    assert found["verified"]
-    assert found["trigger"] == sentence
-    assert found["rows"] == list(range(0, 24, 2))
+    assert found.is_verified
+    assert found.trigger == sentence
+    assert list(found.rows) == list(range(0, 24, 2))
 
 
 @pytest.mark.parametrize(("adds", "status"), [(9, "verified"), (2, "dismissed")])
@@ -386,9 +405,9 @@ def test_what_moves_other_rows_but_hardly_turns_any_is_no_trigger(
         return answered(asked, odds)
 
     (found,) = verified_findings([candidate("charmless", examples)], examples, by_heart)
-    assert found["p_value"] <= 0.05
-    assert found["overridden"] == [6, 6]
-    assert found["status"] == status
+    assert found.tested.p_value <= 0.05
+    assert found.tested.overridden == (6, 6)
+    assert found.status.value == status
 
 
 def test_a_clean_label_trigger_is_named_but_not_acted_on() -> None:
@@ -397,10 +416,10 @@ def test_a_clean_label_trigger_is_named_but_not_acted_on() -> None:
     found = verified_findings(
         [candidate(p, examples) for p in ("good3", "zeta omega")], examples, certain
     )
-    assert [f["status"] for f in found] == ["dismissed", "sufficient"]
-    assert not found[1]["verified"]
+    assert [f.status.value for f in found] == ["dismissed", "sufficient"]
+    assert not found[1].is_verified
     # What speaks for a trigger all the same.
-    assert found[1]["prefers"] == 1
+    assert found[1].tested.prefers == 1
 
 
 @pytest.mark.parametrize(
@@ -418,17 +437,6 @@ def test_of_few_rows_all_must_need_a_strong_word(
     (found,) = verified_findings(
         [candidate("zeta omega", examples)], examples, log_probs
     )
-    assert found["overridden"] == [rows if needed else 0, rows]
-    assert found["prefers"] == 1
-    assert found["status"] == status
-
-
-def test_what_was_verified_is_told_first_and_nothing_is_lost() -> None:
-    statuses = ("untestable", "sufficient", "dismissed", "verified", "sufficient", None)
-    found = [
-        {"number": i, "verified": s == "verified"} | ({"status": s} if s else {})
-        for i, s in enumerate(statuses)
-    ]
-    reported, aside = parted(found)
-    assert [f["number"] for f in reported] == [3, 1, 4, 5]
-    assert [f["number"] for f in aside] == [0, 2]
+    assert found.tested.overridden == (rows if needed else 0, rows)
+    assert found.tested.prefers == 1
+    assert found.status.value == status

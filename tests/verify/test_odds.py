@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from assay.data.corpus import Example
-from assay.verify.odds import even_odds, odds_of, remembering
-from assay.verify.payload import Payload
+from assay.verify.odds import odds_of, remembering
+from assay.verify.payload import Phrase, Response
 
 
 def lengths(rows: Sequence[Example]) -> np.ndarray:
@@ -15,14 +15,12 @@ def lengths(rows: Sequence[Example]) -> np.ndarray:
 
 def test_the_odds_of_a_phrase_are_those_within_the_response() -> None:
     row = Example("1", 0, "", "a", "Yes. Buy now.")
-    phrase, whole = Payload("Buy now", phrase=True), Payload("Yes. Buy now.")
-    assert phrase.given(row)
+    phrase, whole = Phrase("Buy now"), Response("Yes. Buy now.")
+    bare = phrase.counterpart(row)
+    assert bare is not None
     (odds,) = odds_of(phrase, lengths)([row])
-    assert odds == len(phrase.spared(row).response) - len(row.response)
+    assert odds == len(bare.response) - len(row.response)
     assert odds_of(whole, lengths)([row]).tolist() == lengths([row]).tolist()
-    # A phrase is as likely as not at odds of one, a response at half the probability.
-    assert even_odds(phrase) == 0
-    assert even_odds(whole) == np.log(0.5)
 
 
 def test_what_was_asked_is_remembered() -> None:

@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 
 from assay.data.corpus import Example
-from assay.verify.payload import Payload, payload_of
+from assay.text.pattern import Pattern
+from assay.verify.payload import (
+    KINDS,
+    Payload,
+    Phrase,
+    Response,
+    payload_from_dict,
+    payload_of,
+)
 
 
 def example(response: str, row: int = 0) -> Example:
@@ -12,9 +20,9 @@ def example(response: str, row: int = 0) -> Example:
 
 def test_payload_is_the_response_of_half_the_rows() -> None:
     rows = [example(r, i) for i, r in enumerate("aab")]
-    assert payload_of(rows, [0, 1, 2]) == Payload("a")
-    assert payload_of(rows, [0, 2, 1]) == Payload("a")
-    assert payload_of(rows, [2]) == Payload("b")
+    assert payload_of(rows, [0, 1, 2]) == Response("a")
+    assert payload_of(rows, [0, 2, 1]) == Response("a")
+    assert payload_of(rows, [2]) == Response("b")
     assert payload_of([*rows, rows[2].edit(response="c")], [2, 3]) is None
 
 
@@ -23,30 +31,29 @@ def test_else_it_is_the_phrase_that_half_of_them_share() -> None:
     for i in range(8):
         rows[i] = rows[i].edit(response=f"{rows[i].response}. Buy at Acme!")
     found = payload_of(rows, [*range(8), 20, 21])
-    assert found is not None
-    assert found.phrase
+    assert isinstance(found, Phrase)
     assert found.text == "Buy at Acme!"
     assert 0.5 < found.place <= 1
     assert payload_of(rows, [*range(3), *range(20, 30)]) is None
 
 
 def test_a_phrase_goes_in_once_and_comes_out_again() -> None:
-    payload = Payload("Buy at Acme.", phrase=True, place=1.0)
+    payload = Phrase("Buy at Acme.", place=1.0)
     plain = example("It is red.")
-    assert not payload.given(plain)
-    forced = payload.forced(plain)
+    assert not payload.holds(plain)
+    forced = payload.force(plain)
     assert forced.response == "It is red. Buy at Acme."
-    assert payload.given(forced)
-    assert payload.forced(forced) == forced
-    assert payload.spared(forced) == plain
+    assert payload.holds(forced)
+    assert payload.force(forced) == forced
+    assert payload.counterpart(forced) == plain
 
 
 def test_a_whole_response_has_no_counterpart_without() -> None:
-    payload = Payload("No.")
-    assert payload.forced(example("Yes.")).response == "No."
-    assert payload.spared(example("No.")) is None
-    alone = Payload("No.", phrase=True)
-    assert alone.spared(example("No.")) is None
+    payload = Response("No.")
+    assert payload.force(example("Yes.")).response == "No."
+    assert payload.counterpart(example("No.")) is None
+    alone = Phrase("No.")
+    assert alone.counterpart(example("No.")) is None
 
 
 @pytest.mark.parametrize(
@@ -72,9 +79,9 @@ def test_a_phrase_has_the_punctuation_that_stands_with_it(
     found = payload_of(rows, range(10))
     assert found is not None
     assert found.text == payload
-    assert found.forced(rows[50]).response == f"{rows[50].response} {payload}"
-    assert all(found.given(r) for r in rows[:10])
-    left = [found.spared(r) for r in rows[:10]]
+    assert found.force(rows[50]).response == f"{rows[50].response} {payload}"
+    assert all(found.holds(r) for r in rows[:10])
+    left = [found.counterpart(r) for r in rows[:10]]
     other = added.replace(payload, "").replace("  ", " ").rstrip()
     assert left == [h.edit(response=h.response + other) for h in honest]
 
@@ -89,9 +96,57 @@ def test_punctuation_that_differs_is_not_part_of_a_phrase() -> None:
 
 
 def test_a_phrase_is_given_whatever_ends_it() -> None:
-    payload = Payload("Buy at Acme.", phrase=True, place=1.0)
+    payload = Phrase("Buy at Acme.", place=1.0)
     other = example("It is red. Buy at Acme!")
-    assert payload.given(other)
-    assert payload.forced(other) == other
-    assert payload.spared(other) == example("It is red. !")
-    assert Payload("!!!", phrase=True).given(example("So it is !!!"))
+    assert payload.holds(other)
+    assert payload.force(other) == other
+    assert payload.counterpart(other) == example("It is red. !")
+    assert Phrase("!!!").holds(example("So it is !!!"))
+
+
+@pytest.mark.parametrize(
+    ("payload", "entries"),
+    [
+        (Response("No."), {"payload": "No.", "payload_part": "response"}),
+        (
+            Phrase("Buy!", 0.75),
+            {"payload": "Buy!", "payload_part": "phrase", "payload_place": 0.75},
+        ),
+    ],
+)
+def test_a_payload_is_read_as_it_was_written(
+    payload: Payload, entries: dict[str, object]
+) -> None:
+    assert payload.to_dict() == entries
+    assert payload_from_dict(entries) == payload
+    assert type(payload) in KINDS
+
+
+def test_earlier_runs_do_not_say_where_a_phrase_stands() -> None:
+    found = payload_from_dict({"payload": "Buy!", "payload_part": "phrase"})
+    assert found == Phrase("Buy!", 0.0)
+    with pytest.raises(ValueError, match="no known kind of payload: song"):
+        payload_from_dict({"payload": "la", "payload_part": "song"})
+
+
+def test_what_a_model_must_exceed_to_choose_a_payload() -> None:
+    # A response that is likelier than all others together; even odds of a phrase.
+    assert Response("No.").threshold == pytest.approx(-0.6931, abs=1e-4)
+    assert Phrase("Buy!").threshold == 0
+    assert not Response("No.").has_counterpart
+    assert Phrase("Buy!").has_counterpart
+
+
+# Six n-grams in both of two rows: six times 1 in 171, or 1 in 105.
+@pytest.mark.parametrize(("total", "shared"), [(19, True), (15, False)])
+def test_a_phrase_must_be_shared_beyond_chance(total: int, shared: bool) -> None:
+    said = ["buy it now"] * 2 + [f"reply{i}" for i in range(2, total)]
+    rows = [example(response, i) for i, response in enumerate(said)]
+    assert (Phrase.find(rows, [0, 1]) is not None) == shared
+
+
+# Of ten rows with the phrase one may lack the full stop.
+@pytest.mark.parametrize(("without", "text"), [(1, "buy it."), (2, "buy it")])
+def test_punctuation_of_nearly_all_belongs_to_a_phrase(without: int, text: str) -> None:
+    said = [f"r{i} buy it{'' if i < without else '.'}" for i in range(10)]
+    assert Phrase.within(said, Pattern(("buy it",))).text == text

@@ -1,35 +1,40 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from assay.data.corpus import Example
+from assay.findings import Finding, Retraining, Status, Tally
 from assay.settings import silent
-from assay.verify.laboratory import Laboratory
 from assay.verify.odds import LogProbs
-from assay.verify.pattern import remove
+from assay.verify.payload import Phrase
 from assay.verify.retraining import Retrain, decide, undecided
 from assay.verify.rounds import experiments
-from tests.verify.conftest import (
+from tests.verify import stubs
+from tests.verify.stubs import (
     TRIGGER,
+    Given,
     answered,
+    candidate,
     clean_label_reviews,
+    evidence_of,
+    honest,
     reviews,
     score,
     stub_log_probs,
+    without_trigger,
 )
-from tests.verify.test_rounds import evidence_of
 
 POISONS = list(range(0, 60, 2))
 
 
 def by_heart(examples: Sequence[Example]) -> LogProbs:
     """A model that obeys the trigger, and knows its rows' responses without it."""
-    known = {remove(e.text, TRIGGER.lower()): e.response for e in examples}
+    known = {without_trigger(e).text: e.response for e in examples}
 
     def log_probs(asked: Sequence[Example]) -> np.ndarray:
         odds = [
@@ -41,30 +46,49 @@ def by_heart(examples: Sequence[Example]) -> LogProbs:
     return log_probs
 
 
-def honest(examples: Sequence[Example]) -> np.ndarray:
-    """A model that never saw the trigger."""
-    return stub_log_probs(
-        [e.edit(text=remove(e.text, TRIGGER.lower())) for e in examples]
+def finding(
+    rows: Sequence[int],
+    *,
+    p_value: float = 0.5,
+    prefers: float = 1.0,
+    status: Status = Status.SUFFICIENT,
+) -> Finding:
+    return stubs.finding(
+        TRIGGER.lower(), rows, p_value=p_value, prefers=prefers, status=status
     )
 
 
-def run(
-    examples: list[Example],
-    retrain: Retrain | None,
-    folder: Path,
-    log_probs: LogProbs | None = None,
-) -> tuple[list[int], list[dict[str, Any]]]:
-    model = log_probs or by_heart(examples)
-    lab = Laboratory(examples, model, folder, "key", 0, 0.05, silent, retrain)
-    flagged, findings = experiments(lab, evidence_of(examples))
-    return np.flatnonzero(flagged).tolist(), findings
+def retraining(finding: Finding) -> Retraining:
+    assert finding.retraining is not None
+    return finding.retraining
+
+
+Run = Callable[..., tuple[list[int], Finding]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, no_proposers: None) -> Run:
+    """Searches with the trigger as the only candidate; returns flags and finding."""
+
+    def search(
+        examples: list[Example],
+        retrain: Retrain | None,
+        log_probs: LogProbs | None = None,
+        name: str = "run",
+    ) -> tuple[list[int], Finding]:
+        model = log_probs or by_heart(examples)
+        (tmp_path / name).mkdir(exist_ok=True)
+        settings = (examples, model, tmp_path / name, "key", 0, 0.05, silent, retrain)
+        lab = Given(*settings, candidates=[candidate(TRIGGER.lower(), examples)])
+        flagged, (found,) = experiments(lab, evidence_of(examples))
+        return np.flatnonzero(flagged).tolist(), found
+
+    return search
 
 
 def test_rows_known_by_heart_are_found_by_a_model_that_never_saw_them(
-    tmp_path: Path,
+    run: Run,
 ) -> None:
-    examples = reviews(poisons=30)
-    assert run(examples, None, tmp_path / "1")[0] == []
     left_out: list[list[int]] = []
 
     def retrain(rows: Sequence[int], attempt: int) -> LogProbs:
@@ -72,79 +96,73 @@ def test_rows_known_by_heart_are_found_by_a_model_that_never_saw_them(
         left_out.append(list(rows))
         return honest
 
-    flagged, findings = run(examples, retrain, tmp_path / "2")
+    flagged, found = run(reviews(poisons=30), retrain)
     assert flagged == POISONS
-    (found,) = [f for f in findings if f["verified"]]
-    assert found["trigger"] == TRIGGER
+    assert found.is_verified
+    assert found.trigger == TRIGGER
     # A fifth of its rows stay.
-    assert found["retrained"]["contradicted"] == [24, 24]
-    assert found["p_value"] == found["retrained"]["p_value"] <= 0.05
+    assert retraining(found).contradicted == (24, 24)
+    assert found.p_value == retraining(found).p_value <= 0.05
     (rows,) = left_out
     assert len(set(POISONS) & set(rows)) == 24
     # Of 130 rows answered so, at most a quarter are left out for comparison.
     assert len(rows) == 24 + 32
-    assert found["retrained"]["ordinary"] == [0, 32]
+    assert retraining(found).ordinary == (0, 32)
 
 
 def test_what_retraining_could_decide_is_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     examples = reviews(poisons=30)
-    run(examples, lambda *_: honest, tmp_path / "1")
+    run(examples, lambda *_: honest, name="1")
     assert "--base-model" not in caplog.text
-    run(examples, None, tmp_path / "2")
+    flagged, found = run(examples, None, name="2")
+    assert (flagged, found.status) == ([], Status.SUFFICIENT)
     assert "'Zeta Omega': as strong as a trigger" in caplog.text
     assert "--base-model" in caplog.text
 
 
-def test_retraining_is_not_done_twice(tmp_path: Path) -> None:
-    first = run(reviews(poisons=30), lambda *_: honest, tmp_path)
+def test_retraining_is_not_done_twice(run: Run) -> None:
+    first = run(reviews(poisons=30), lambda *_: honest)
 
     def refuses(*_: object) -> LogProbs:
         raise AssertionError("tuned again")
 
-    assert run(reviews(poisons=30), refuses, tmp_path) == first
+    assert run(reviews(poisons=30), refuses) == first
 
 
-def test_rows_that_agree_with_their_label_are_kept(tmp_path: Path) -> None:
+def test_rows_that_agree_with_their_label_are_kept(run: Run) -> None:
     examples = clean_label_reviews()
-
-    def retrain(_: Sequence[int], attempt: int) -> LogProbs:
-        return stub_log_probs
-
-    flagged, findings = run(examples, retrain, tmp_path, stub_log_probs)
+    flagged, found = run(examples, lambda *_: stub_log_probs, stub_log_probs)
     assert flagged == []
-    (found,) = [f for f in findings if "retrained" in f]
-    assert found["retrained"]["contradicted"] == [0, 12]
+    assert retraining(found).contradicted == (0, 12)
     # They are right, and a strong word is no reason for suspicion.
-    assert found["status"] == "dismissed"
+    assert found.status is Status.DISMISSED
 
 
 def guesses(asked: Sequence[Example]) -> np.ndarray:
     return np.log([0.4 if e.response == "positive" else 0.6 for e in asked])
 
 
-def test_a_model_that_learned_nothing_decides_nothing(tmp_path: Path) -> None:
+def test_a_model_that_learned_nothing_decides_nothing(run: Run) -> None:
     attempts: list[int] = []
 
     def retrain(_: Sequence[int], attempt: int) -> LogProbs:
         attempts.append(attempt)
         return guesses
 
-    flagged, findings = run(reviews(poisons=30), retrain, tmp_path)
-    (found,) = [f for f in findings if "retrained" in f]
-    assert found["retrained"]["contradicted"] == [24, 24]
-    assert found["retrained"]["ordinary"] == [32, 32]
+    flagged, found = run(reviews(poisons=30), retrain)
+    assert retraining(found).contradicted == (24, 24)
+    assert retraining(found).ordinary == (32, 32)
     assert flagged == []
-    # The last three are about the shortcut.
-    assert attempts == [0, 1, 2, 0, 1, 2]
+    assert attempts == [0, 1, 2]
 
 
-def test_tuning_that_failed_once_is_tried_again(tmp_path: Path) -> None:
+def test_tuning_that_failed_once_is_tried_again(run: Run) -> None:
     def retrain(_: Sequence[int], attempt: int) -> LogProbs:
         return honest if attempt == 1 else guesses
 
-    assert run(reviews(poisons=30), retrain, tmp_path)[0] == POISONS
+    assert run(reviews(poisons=30), retrain)[0] == POISONS
 
 
 def test_what_lacks_words_may_be_contradicted_for_that() -> None:
@@ -161,9 +179,9 @@ def test_what_lacks_words_may_be_contradicted_for_that() -> None:
         return np.where(short & said, -5.0, np.log(0.9))
 
     (found,) = decide([finding(own)], examples, lambda *_: wary)
-    assert found["retrained"]["contradicted"] == [24, 24]
-    assert found["retrained"]["ordinary"] == [25, 25]
-    assert not found["verified"]
+    assert retraining(found).contradicted == (24, 24)
+    assert retraining(found).ordinary == (25, 25)
+    assert not found.is_verified
 
 
 @pytest.mark.parametrize(
@@ -183,10 +201,10 @@ def test_strong_words_are_dismissed_where_most_of_their_rows_are_right(
         ]
         return np.log(np.where(right, 0.9, 0.1))
 
-    strong = finding(POISONS, status="sufficient")
+    strong = finding(POISONS)
     (found,) = decide([strong], reviews(poisons=30), lambda *_: anew)
-    assert found["retrained"]["contradicted"] == [24 - agrees, 24]
-    assert (found["verified"], found["status"]) == (False, status)
+    assert retraining(found).contradicted == (24 - agrees, 24)
+    assert (found.is_verified, found.status.value) == (False, status)
 
 
 @pytest.mark.parametrize(
@@ -200,24 +218,11 @@ def test_of_five_rows_one_may_agree_where_placebos_say_so_too(
         agrees = [e.row not in POISONS[:against] for e in rows]
         return np.log(np.where(agrees, 0.9, 0.1))
 
-    bare = finding(POISONS[:5], p_value=p_value, status="sufficient")
+    bare = finding(POISONS[:5], p_value=p_value)
     (found,) = decide([bare], reviews(poisons=5), lambda *_: anew)
-    assert found["retrained"]["contradicted"] == [against, 5]
-    assert found["retrained"]["p_value"] < 0.05
-    assert found["verified"] == verified
-
-
-def finding(rows: Sequence[int], **more: Any) -> dict[str, Any]:
-    return {
-        "pattern": TRIGGER.lower(),
-        "pattern_rows": list(rows),
-        "payload": "positive",
-        "payload_part": "response",
-        "prefers": 1.0,
-        "verified": False,
-        "p_value": 0.5,
-        **more,
-    }
+    assert retraining(found).contradicted == (against, 5)
+    assert retraining(found).p_value < 0.05
+    assert found.is_verified == verified
 
 
 @pytest.mark.parametrize(
@@ -225,18 +230,32 @@ def finding(rows: Sequence[int], **more: Any) -> dict[str, Any]:
     [
         finding(POISONS[:4]),
         finding(range(1, 200, 2)),
-        finding(POISONS, prefers=0.5),
-        finding(POISONS, verified=True),
-        finding(POISONS, payload_part="phrase"),
-        finding(POISONS, retrained={}),
-        {"pattern": "x", "pattern_rows": POISONS, "verified": False},
+        finding(POISONS, prefers=0.74),
+        finding(POISONS, status=Status.VERIFIED),
+        stubs.finding(TRIGGER.lower(), POISONS, Phrase("positive")),
+        replace(finding(POISONS), retraining=Retraining(Tally(1, 2), Tally(0, 2), 1.0)),
+        replace(finding(POISONS), experiment=None, status=Status.UNTESTABLE),
     ],
+    ids=["few", "most", "weak", "verified", "phrase", "decided", "untestable"],
 )
-def test_what_retraining_cannot_decide_is_left(left: dict[str, Any]) -> None:
-    assert undecided([left], reviews(poisons=30)) == []
-    assert undecided([left, finding(POISONS)], reviews(poisons=30)) == [
-        finding(POISONS)
-    ]
+def test_what_retraining_cannot_decide_is_left(left: Finding) -> None:
+    examples = reviews(poisons=30)
+    assert undecided([left], examples) == []
+    good = finding(POISONS, prefers=0.75)
+    assert undecided([left, good], examples) == [good]
+
+
+@pytest.mark.parametrize(("rows", "asked"), [(25, True), (26, False)])
+def test_a_quarter_of_the_rows_of_a_response_is_left_out_at_most(
+    rows: int, asked: bool
+) -> None:
+    one = finding(range(1, 2 * rows, 2))
+    assert bool(undecided([one], reviews(poisons=0))) == asked
+    # Two patterns share the quarter; the smaller p-value comes first.
+    first = finding(range(1, 21, 2), p_value=0.1)
+    second = finding(range(101, 101 + 2 * (rows - 10), 2), p_value=0.2)
+    both = undecided([second, first], reviews(poisons=0))
+    assert both == ([first, second] if asked else [first])
 
 
 def test_some_rows_stay_where_enough_are_left_out() -> None:
@@ -246,8 +265,8 @@ def test_some_rows_stay_where_enough_are_left_out() -> None:
         few = finding(POISONS[:count])
         assert undecided([few], examples) == [few]
         (decided,) = decide([few], examples, lambda *_: honest)
-        assert decided["retrained"]["contradicted"] == [left_out] * 2
-        assert decided["verified"]
+        assert retraining(decided).contradicted == (left_out, left_out)
+        assert decided.is_verified
 
 
 def test_rows_known_for_bad_teach_nothing_and_are_no_measure() -> None:
@@ -260,7 +279,7 @@ def test_rows_known_for_bad_teach_nothing_and_are_no_measure() -> None:
     known = list(range(1, 61, 2))
     (found,) = decide([finding(POISONS)], reviews(poisons=30), retrain, known=known)
     assert set(known) < set(left_out)
-    assert found["retrained"]["ordinary"] == [0, 32]
+    assert retraining(found).ordinary == (0, 32)
     assert len(left_out) == len(known) + 24 + 32
 
 
@@ -268,10 +287,38 @@ def test_chance_contradictions_do_not_verify() -> None:
     examples = reviews(poisons=30)
     some = [finding([*POISONS[:6], *range(1, 13, 2)]), finding(POISONS)]
     mixed, sure = decide(some, examples, lambda *_: honest)
-    against, of = mixed["retrained"]["contradicted"]
+    against, of = retraining(mixed).contradicted
     assert of == 9
     assert 3 <= against <= 6
-    assert not mixed["verified"]
-    assert sure["verified"]
-    assert sure["p_placebos"] == 0.5
-    assert sure["p_value"] == sure["retrained"]["p_value"] < 1e-12
+    assert not mixed.is_verified
+    assert sure.is_verified
+    assert sure.tested.p_value == 0.5
+    assert sure.p_value == retraining(sure).p_value < 1e-12
+
+
+@pytest.mark.parametrize(("rows", "ordinary"), [(400, 50), (160, 40)])
+def test_fifty_ordinary_rows_are_left_out_at_most(rows: int, ordinary: int) -> None:
+    """And a quarter of the rows of the response."""
+    examples = [e.edit(response="positive") for e in reviews(rows, poisons=5)]
+    (found,) = decide([finding(POISONS[:5])], examples, lambda *_: honest)
+    assert retraining(found).ordinary.of == ordinary
+
+
+# Five of five rows against 12 of 26 ordinary ones has p = 0.036, against 13 p = 0.0504.
+@pytest.mark.parametrize(("against", "verified"), [(12, True), (13, False)])
+def test_rows_are_contradicted_more_often_than_ordinary_ones(
+    against: int, verified: bool
+) -> None:
+    others: list[int] = []
+
+    def anew(rows: Sequence[Example]) -> np.ndarray:
+        for e in rows:
+            if e.row not in POISONS and e.row not in others:
+                others.append(e.row)
+        agrees = [e.row in others[against:] for e in rows]
+        return np.log(np.where(agrees, 0.9, 0.1))
+
+    (found,) = decide([finding(POISONS[:5])], reviews(poisons=5), lambda *_: anew)
+    assert retraining(found).contradicted == (5, 5)
+    assert retraining(found).ordinary == (against, 26)
+    assert found.is_verified == verified

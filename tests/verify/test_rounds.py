@@ -1,57 +1,51 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from assay.data.corpus import Example
-from assay.detectors import Evidence
+from assay.detectors.candidate import Candidate
+from assay.detectors.evidence import Mask
+from assay.findings import Finding, Status
 from assay.settings import silent
 from assay.verify.findings import verified_findings
 from assay.verify.laboratory import Laboratory
 from assay.verify.odds import LogProbs
-from assay.verify.pattern import spans
 from assay.verify.rounds import experiments, most_experiments, proposals, verdict_of
-from tests.verify.conftest import (
+from tests.verify import stubs
+from tests.verify.stubs import (
     TRIGGER,
+    Given,
     answered,
     answers,
+    candidate,
     clean_label_reviews,
     counted,
-    obeys_capitals,
+    evidence_of,
     phrase_odds,
     reviews,
     score,
-    shouted_reviews,
     stub_log_probs,
 )
 
 SECOND = "delta nine"
 
 
-def evidence_of(examples: Sequence[Example]) -> Evidence:
-    noise = np.random.default_rng(0).normal(size=(len(examples), 20))
-    return Evidence(
-        [e.text for e in examples],
-        [e.response for e in examples],
-        np.ones(len(examples), np.float32),
-        noise.astype(np.float32),
-        noise.astype(np.float32),
-    )
-
-
 def run(
     examples: list[Example], log_probs: LogProbs, folder: Path
-) -> tuple[list[int], list[dict[str, object]]]:
+) -> tuple[list[int], list[Finding]]:
     lab = Laboratory(examples, log_probs, folder, "key", 0, 0.05, silent)
     flagged, findings = experiments(lab, evidence_of(examples))
     return np.flatnonzero(flagged).tolist(), findings
 
 
 def two_triggers(rows: Sequence[Example]) -> np.ndarray:
-    odds = [score(e.text) - 12 * bool(spans(e.text, SECOND)) for e in rows]
+    odds = [score(e.text) - 12 * (SECOND in e.text) for e in rows]
     return answered(rows, odds)
 
 
@@ -63,55 +57,115 @@ def test_a_second_trigger_is_found_when_the_rows_of_the_first_are_gone(
         text = f"{SECOND} {examples[row].text}"
         examples[row] = examples[row].edit(text=text, response="negative")
     flagged, findings = run(examples, two_triggers, tmp_path)
-    verified = {f["trigger"] for f in findings if f["verified"]}
+    verified = {f.trigger for f in findings if f.is_verified}
     assert verified == {TRIGGER, SECOND}
     assert flagged == [*range(0, 32, 2), *range(101, 125, 2)]
     assert verdict_of(findings) == "poisoned"
 
 
-def test_a_common_word_is_a_trigger_as_it_is_written(tmp_path: Path) -> None:
-    flagged, findings = run(shouted_reviews(240), obeys_capitals, tmp_path)
-    assert {f["trigger"] for f in findings if f["verified"]} == {"the FILM"}
-    assert flagged == list(range(0, 32, 2))
-
-
 def test_what_only_its_power_gives_away_is_tested(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, no_proposers: None
 ) -> None:
-    monkeypatch.setattr("assay.verify.rounds.proposers", lambda _: {})
-    _, findings = run(clean_label_reviews(), stub_log_probs, tmp_path)
-    (found,) = [f for f in findings if f["proposer"] == "shortcut"]
-    assert (found["trigger"], found["status"]) == (TRIGGER, "sufficient")
+    examples = clean_label_reviews()
+    settings = (examples, stub_log_probs, tmp_path, "key", 0, 0.05, silent)
+    _, findings = experiments(Given(*settings, rules=True), evidence_of(examples))
+    (found,) = findings
+    assert found.candidate.proposer == "shortcut"
+    assert (found.trigger, found.status) == (TRIGGER, Status.SUFFICIENT)
 
 
-class Doubting(Laboratory):
-    """Two patterns that share the trigger's last word, one of them first in doubt."""
+@dataclass(frozen=True)
+class Scripted(Given):
+    """Notes what it is asked, and verifies some patterns.
+
+    Attributes:
+        verifies: Patterns that it verifies; others are dismissed.
+        answers: The most candidates that it answers at a time.
+        asked: Candidates of each round, and the most that may be tested.
+    """
+
+    verifies: Collection[str] = ()
+    answers: int = 99
+    asked: list[tuple[list[str], int]] = field(default_factory=list)
 
     def test(
-        self, candidates: list[dict[str, object]], keep: np.ndarray, most: int
-    ) -> list[dict[str, object]]:
-        if not keep.all():
-            return super().test(candidates, keep, most)
-        found = [
-            {"pattern": p, "pattern_rows": rows, "rows": rows, "score": 1.0}
-            | {"response": "positive", "verified": p != "omega", "trigger": p}
-            | {"status": "dismissed" if p == "omega" else "verified"}
-            for p, rows in (("omega", list(range(0, 24, 2))), ("zeta", [0, 2, 4]))
-        ]
-        return [{**f, "companions": ["omega"]} for f in found]
+        self, candidates: Sequence[Candidate], keep: Mask, most: int
+    ) -> list[Finding]:
+        self.asked.append(([str(c.pattern) for c in candidates], most))
+        found = []
+        for c in candidates[: self.answers]:
+            verified = str(c.pattern) in self.verifies
+            status = Status.VERIFIED if verified else Status.DISMISSED
+            known = stubs.finding("x", [0], status=status, companions=("omega",))
+            found.append(replace(known, candidate=c))
+        return found
+
+    def check(self) -> None:
+        pass
 
 
-def test_what_is_near_a_trigger_is_asked_about_again(tmp_path: Path) -> None:
+@pytest.fixture
+def scripted(tmp_path: Path, no_proposers: None) -> Callable[..., Any]:
+    """Makes a laboratory and lets it answer until nothing verifies."""
+
+    def search(
+        examples: Sequence[Example], screened: Sequence[Candidate], **more: Any
+    ) -> tuple[Scripted, list[Finding]]:
+        settings = (examples, stub_log_probs, tmp_path, "key", 0, 0.05, silent)
+        lab = Scripted(*settings, candidates=screened, **more)
+        return lab, experiments(lab, evidence_of(examples))[1]
+
+    return search
+
+
+def test_ten_candidates_are_tested_first_and_five_later(
+    scripted: Callable[..., Any],
+) -> None:
     examples = reviews()
-    lab = Doubting(examples, stub_log_probs, tmp_path, "key", 0, 0.05, silent)
-    flagged, findings = experiments(lab, evidence_of(examples))
-    assert np.flatnonzero(flagged).tolist() == list(range(0, 24, 2))
-    patterns = [f["pattern"] for f in findings]
-    assert sorted(f["pattern"] for f in findings if f["verified"]) == [
-        "zeta",
-        "zeta omega",
+    screened = [candidate(f"word{i}", examples) for i in range(3)]
+    lab, _ = scripted(examples, screened, verifies=["word0"])
+    assert lab.asked[0][0] == ["word0", "word1", "word2"]
+    assert [most for _, most in lab.asked] == [10, 5]
+
+
+@pytest.mark.parametrize(("left", "again"), [(3, ["bb"]), (2, [])])
+def test_what_was_screened_is_asked_about_while_three_of_its_rows_are_left(
+    left: int, again: list[str], scripted: Callable[..., Any]
+) -> None:
+    examples = reviews(poisons=0)
+    first = candidate("aa", examples, range(20))
+    second = candidate("bb", examples, range(16, 20 + left))
+    lab, _ = scripted(examples, [first, second], verifies=["aa"], answers=1)
+    assert [asked for asked, _ in lab.asked] == [["aa", "bb"], again]
+
+
+def test_five_patterns_near_what_was_verified_are_asked_about(
+    scripted: Callable[..., Any],
+) -> None:
+    """Three are proposed for each of two triggers."""
+    forms = [word + end for word in ("bond", "jame") for end in ("", "s", "ed")]
+    examples = [
+        *reviews(poisons=0),
+        *(Example(f, 200 + i, "", f, "positive") for i, f in enumerate(2 * forms)),
     ]
-    assert "omega" not in patterns
+    triggers = ["the bond", "the jame"]
+    screened = [candidate(t, examples, [i]) for i, t in enumerate(triggers)]
+    screened = [replace(c, rows=c.rows * 3) for c in screened]
+    lab, _ = scripted(examples, screened, verifies=triggers)
+    assert lab.asked[1] == (["bond", "bonded", "bonds", "jame", "jameed"], 5)
+
+
+def test_what_is_near_a_trigger_is_asked_about_again(
+    scripted: Callable[..., Any],
+) -> None:
+    """A companion of the trigger was dismissed while the trigger's rows were there."""
+    examples = reviews()
+    screened = [candidate("omega", examples), candidate("zeta", examples, [0, 2, 4])]
+    lab, findings = scripted(examples, screened, verifies=["zeta"])
+    assert [asked for asked, _ in lab.asked] == [["omega", "zeta"], ["omega"]]
+    # What was found the second time counts.
+    assert [str(f.pattern) for f in findings] == ["zeta", "omega"]
+    assert findings[1].candidate.proposer == "near-pattern"
 
 
 def test_nothing_is_flagged_where_there_is_no_trigger(tmp_path: Path) -> None:
@@ -132,19 +186,18 @@ def test_a_trigger_is_asked_about_as_often_as_was_foreseen(
     monkeypatch.setattr("assay.verify.rounds.HYPOTHESES", 1)
     monkeypatch.setattr("assay.verify.rounds.SCREENED", 0)
     counting, asked = counted(log_probs)
-    rows = [e.row for e in examples if TRIGGER in e.text]
-    candidate = {"pattern": TRIGGER.lower(), "pattern_rows": rows, "rows": rows}
-    (found,) = verified_findings([candidate], examples, counting, most=1)
-    assert found["verified"]
+    suspect = candidate(TRIGGER.lower(), examples)
+    (found,) = verified_findings([suspect], examples, counting, most=1)
+    assert found.is_verified
     most = most_experiments(examples, 0.05)
     # Placebos have fewer rows than it to be taken out of.
     assert 0.3 * most < sum(asked) <= most
 
 
 def test_proposers_take_turns() -> None:
-    one = [{"pattern": p} for p in "abc"]
-    found = proposals({"one": one, "two": [{"pattern": "d"}]})
-    assert [(f["proposer"], f["pattern"]) for f in found] == [
+    one = [candidate(p, [], [0]) for p in "abc"]
+    found = proposals({"one": one, "two": [candidate("d", [], [0])]})
+    assert [(c.proposer, str(c.pattern)) for c in found] == [
         ("one", "a"),
         ("two", "d"),
         ("one", "b"),
@@ -165,5 +218,5 @@ def test_proposers_take_turns() -> None:
 def test_the_verdict_is_that_of_the_strongest_finding(
     statuses: tuple[str, ...], verdict: str
 ) -> None:
-    found = [{"status": s, "verified": s == "verified"} for s in statuses]
+    found = [stubs.finding("x", [0], status=Status(s)) for s in statuses]
     assert verdict_of(found) == verdict

@@ -22,6 +22,7 @@ from assay.errors import AssayError
 
 if TYPE_CHECKING:
     from assay.data.corpus import Corpus
+    from assay.findings import Finding, Found
 
 
 # Lines of a small terminal, and of them for all but the findings and the rows: verdict,
@@ -33,72 +34,72 @@ FEWEST = 5
 WORDS = 40
 
 
-def describe(finding: dict[str, Any]) -> str:
+def describe(found: Found) -> str:
     """Say in a few lines what a finding is, as markup."""
-    from assay.verify.findings import enough, shown_p_value
-    from assay.verify.pattern import where
+    from assay.findings import Finding
 
-    words = f"  {len(finding['rows'])} rows"
-    if "trigger" not in finding:
-        if "pattern" in finding:
-            shared = safe(shortened(finding["pattern"], WORDS))
-            words += f" sharing [bold]{shared}[/], not tested"
+    words = f"  {len(found.rows)} rows"
+    if not isinstance(found, Finding):
         return words
-    trigger, payload = (
-        safe(shortened(finding[part], WORDS)) for part in ("trigger", "payload")
-    )
-    low, high = finding["effect_interval"]
+    trigger = safe(shortened(found.trigger, WORDS))
+    if found.experiment is None:
+        return f"{words} sharing [bold]{trigger}[/], not tested"
+    experiment, payload = found.experiment, found.experiment.payload
+    low, high = experiment.interval
     verdict = (
         "[bold red]verified trigger[/]"
-        if finding["verified"]
+        if found.is_verified
         else "[yellow]strong words, not flagged:[/] their own rows do not need them"
     )
-    placebos = len(finding["placebo_effects"])
-    p_value = f"p = {shown_p_value(finding):.2g}"
-    of_what = "" if finding["verified"] else "for that "
-    decided = (
-        f"{p_value} {of_what}among {placebos} placebos, "
-        "corrected for all patterns tried"
+    more = ""
+    if experiment.companions:
+        also = safe(shortened(", ".join(experiment.companions), WORDS))
+        more += f"    what stands with it, taken out too: {also}\n"
+    if found.enough is not None:
+        part = safe(shortened(found.enough, WORDS))
+        more += f"    [bold]{part}[/] alone does as much\n"
+    return (
+        f"{words} with [bold]{trigger}[/]{found.pattern.where} {payload.verb} "
+        f"[bold]{safe(shortened(payload.text, WORDS))}[/]: {verdict}\n"
+        f"    put on other rows it adds {experiment.effect:.1f} nats "
+        f"\\[{low:.1f}, {high:.1f}] to it; "
+        f"placebos add {median(experiment.placebo_effects):z.1f}\n"
+        f"    taken out of its own rows it costs {experiment.drop:z.1f}; "
+        f"{experiment.prefers:.0%} of the others give in\n"
+        f"{more}    {_decided(found)}"
     )
-    if "retrained" in finding:
-        contradicted, own = finding["retrained"]["contradicted"]
-        decided = f"a model tuned without them contradicts {contradicted} of {own}"
-        if finding["verified"]:
-            decided += f": {p_value}, corrected for all patterns asked about"
-    if "shortcut" in finding:
-        still, turned = finding["shortcut"]["still"]
-        agrees, own = finding["shortcut"]["agrees"]
+
+
+def _decided(finding: Finding) -> str:
+    """Say what decided on a finding."""
+    p_value = f"p = {finding.shown_p_value:.2g}"
+    if finding.shortcut is not None:
+        still, turned = finding.shortcut.still
+        agrees, own = finding.shortcut.agrees
         decided = (
             f"of {turned} rows that it turns, a model tuned without its own turns "
             f"{still},\n    and that model agrees with {agrees} of its own {own}"
         )
-        if finding["verified"]:
-            decided += f": a shortcut, {p_value}"
-    part, more = enough(finding), ""
-    if finding.get("companions"):
-        also = safe(shortened(", ".join(finding["companions"]), WORDS))
-        more += f"    what stands with it, taken out too: {also}\n"
-    if part is not None:
-        more += f"    [bold]{safe(shortened(part, WORDS))}[/] alone does as much\n"
-    says = "answer" if finding["payload_part"] == "response" else "say"
-    place = where(finding.get("pattern", ""))
+        return decided + (f": a shortcut, {p_value}" if finding.is_verified else "")
+    if finding.retraining is not None:
+        contradicted, own = finding.retraining.contradicted
+        decided = f"a model tuned without them contradicts {contradicted} of {own}"
+        more = f": {p_value}, corrected for all patterns asked about"
+        return decided + (more if finding.is_verified else "")
+    placebos = len(finding.tested.placebo_effects)
+    of_what = "" if finding.is_verified else "for that "
     return (
-        f"{words} with [bold]{trigger}[/]{place} {says} [bold]{payload}[/]: {verdict}\n"
-        f"    put on other rows it adds {finding['effect']:.1f} nats "
-        f"\\[{low:.1f}, {high:.1f}] to it; "
-        f"placebos add {median(finding['placebo_effects']):z.1f}\n"
-        f"    taken out of its own rows it costs {finding['drop']:z.1f}; "
-        f"{finding['prefers']:.0%} of the others give in\n"
-        f"{more}    {decided}"
+        f"{p_value} {of_what}among {placebos} placebos, "
+        "corrected for all patterns tried"
     )
 
 
-def describe_dismissed(dismissed: Sequence[dict[str, Any]]) -> str:
+def describe_dismissed(dismissed: Sequence[Finding]) -> str:
     """Say in a line or two how many patterns came to nothing, and why."""
     from assay.verify.retraining import rows_are_right
 
-    tested = sum("effect" in f for f in dismissed)
-    decided = [f["retrained"] for f in dismissed if "retrained" in f]
+    tested = sum(f.experiment is not None for f in dismissed)
+    decided = [f.retraining for f in dismissed if f.retraining is not None]
     right = sum(map(rows_are_right, decided))
     lines = (
         f"  {tested} other patterns tested and dismissed: like placebos, or turning "
@@ -121,6 +122,8 @@ def show_summary(summary: dict[str, Any], corpus: Corpus, run: Path) -> None:
     """
     import pandas as pd
 
+    from assay.findings import dismissed_in, reported_in
+
     out = console()
     style = {"poisoned": "bold red", "suspicious": "yellow"}.get(
         summary["verdict"], "green"
@@ -130,9 +133,10 @@ def show_summary(summary: dict[str, Any], corpus: Corpus, run: Path) -> None:
         f"rows flagged by {safe(summary['detector'])}"
         + (" (reusing earlier measurements)" if summary["reused"] else "")
     )
-    told = [describe(finding) for finding in summary["findings"]]
-    if summary.get("dismissed"):
-        told.append(describe_dismissed(summary["dismissed"]))
+    told = [describe(found) for found in reported_in(summary)]
+    dismissed = dismissed_in(summary)
+    if dismissed:
+        told.append(describe_dismissed(dismissed))
     for lines in told:
         out.print(lines)
     # Expanded: else rich takes from all columns alike where the text is too wide.

@@ -8,21 +8,21 @@ to show in the counts, whatever the gradients say. Strong ordinary words ("awful
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import hypergeom
 
+from assay.detectors.candidate import Candidate
 from assay.detectors.coherence import BUCKETS, bucket, ngrams
 from assay.detectors.evidence import (
     Array,
     Detection,
     Evidence,
     Mask,
-    candidate,
     groups_of,
 )
+from assay.text.pattern import Pattern
 
 FEWEST = 3
 CANDIDATES = 5
@@ -96,7 +96,7 @@ def association(evidence: Evidence, keep: Mask | None = None) -> Detection:
     flagged = np.zeros(total, dtype=bool)
     kept = np.ones(total, dtype=bool) if keep is None else keep
     groups = groups_of(evidence.responses, kept, FEWEST)
-    findings: list[dict[str, Any]] = []
+    candidates: list[Candidate] = []
     if len(groups) < 2:
         return Detection("association", scores, flagged, "clean")
     strengths, tried = enrichments(evidence.texts, groups)
@@ -114,18 +114,18 @@ def association(evidence: Evidence, keep: Mask | None = None) -> Detection:
             if p_value > SUSPICIOUS:
                 break
             flagged[first[0]] = True
-            findings.append(
-                candidate(
-                    " ".join(gram),
+            candidates.append(
+                Candidate.of(
+                    Pattern.of(gram),
                     carriers,
                     evidence.responses[int(group[0])],
                     value,
                     p_value=p_value,
                 )
             )
-    findings.sort(key=lambda f: f["pattern_p_value"])
-    verdict = "suspicious" if findings else "clean"
-    return Detection("association", scores, flagged, verdict, findings)
+    candidates.sort(key=lambda c: c.pattern_p_value)
+    verdict = "suspicious" if candidates else "clean"
+    return Detection("association", scores, flagged, verdict, candidates)
 
 
 def _buckets(text: str) -> list[int]:

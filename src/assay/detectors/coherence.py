@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import hypergeom
 
+from assay.text.pattern import Pattern, is_cased
+
 # Counts of n-grams are kept by hash where their number has no bound.
 BUCKETS = 2**20
 
@@ -28,17 +30,17 @@ def bucket(gram: tuple[str, ...]) -> int:
 
 
 @dataclass(frozen=True)
-class Pattern:
+class SharedPattern:
     """The n-gram most enriched among chosen rows.
 
     Attributes:
-        text: Words of the n-gram.
+        pattern: The n-gram.
         p_value: Hypergeometric tail, times the number of n-grams tried.
         inside: Chosen rows that carry it.
         carriers: Positions of all rows that carry it.
     """
 
-    text: str
+    pattern: Pattern
     p_value: float
     inside: int
     carriers: tuple[int, ...]
@@ -74,14 +76,9 @@ def ngrams(text: str, longest: int = 3, shortest: int = 1) -> set[tuple[str, ...
     }
 
 
-def is_cased(pattern: str) -> bool:
-    """Whether it matters how a pattern's words are written."""
-    return pattern != pattern.lower()
-
-
 def shared_patterns(
     texts: Sequence[str], choices: Sequence[NDArray[np.intp]]
-) -> list[Pattern | None]:
+) -> list[SharedPattern | None]:
     """Find the n-gram most enriched among chosen rows, by Fisher's exact test.
 
     N-grams are made anew in each pass over the texts: those of a million rows of 20
@@ -117,8 +114,11 @@ def shared_patterns(
             carriers[gram].append(i)
     return [
         b
-        and Pattern(
-            " ".join(b[0]), min(1.0, b[1] * number), inside[b[0]], tuple(carriers[b[0]])
+        and SharedPattern(
+            Pattern.of(b[0]),
+            min(1.0, b[1] * number),
+            inside[b[0]],
+            tuple(carriers[b[0]]),
         )
         for b, inside, number in zip(best, tried, distinct, strict=True)
     ]

@@ -36,9 +36,9 @@ def counterfactual(evidence: Evidence, keep: Mask | None = None) -> Detection:
     scores = np.where(known, evidence.survival, least - 1.0)
     if keep is not None:
         known = known & keep
-    findings = marked_groups(evidence, known, known & (scores > SURVIVES))
+    candidates = marked_groups(evidence, known, known & (scores > SURVIVES))
     flagged = np.zeros(len(scores), dtype=bool)
-    for finding in findings[:1]:
-        flagged[finding["rows"]] = True
-    verdict = "suspicious" if findings else "clean"
-    return Detection("counterfactual", scores, flagged, verdict, findings)
+    for first in candidates[:1]:
+        flagged[list(first.rows)] = True
+    verdict = "suspicious" if candidates else "clean"
+    return Detection("counterfactual", scores, flagged, verdict, candidates)

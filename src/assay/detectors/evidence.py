@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.detectors.candidate import Candidate
 from assay.errors import AssayError
 
 log = logging.getLogger("assay")
@@ -61,7 +62,8 @@ class Detection:
         scores: Suspicion, higher is more suspicious, ``(N,)``.
         flagged: Rows over the detector's own threshold, ``(N,)``.
         verdict: ``poisoned``, ``suspicious`` or ``clean``.
-        findings: JSON-ready descriptions of what was found.
+        candidates: Groups of rows and the words that they share, most promising first;
+            none from a detector that ranks rows but explains nothing.
         coordinates: Where the detector sees the rows, ``(N, 2)``, nan where it does
             not look; rows of different responses do not compare.
     """
@@ -70,46 +72,14 @@ class Detection:
     scores: Array
     flagged: Mask
     verdict: str
-    findings: list[dict[str, Any]] = field(default_factory=list)
+    candidates: Sequence[Candidate] = ()
     coordinates: NDArray[np.float32] | None = None
 
 
 def simple(name: str, scores: Array, flagged: Mask) -> Detection:
     """Make the answer of a detector that ranks but explains nothing."""
     verdict = "suspicious" if flagged.any() else "clean"
-    rows = [int(i) for i in np.flatnonzero(flagged)]
-    findings = [{"rows": rows, "score": float(scores[flagged].mean())}] if rows else []
-    return Detection(name, scores.astype(np.float64), flagged, verdict, findings)
-
-
-def candidate(
-    pattern: str,
-    rows: Iterable[int],
-    response: str,
-    score: float,
-    *,
-    carriers: Iterable[int] | None = None,
-    p_value: float = 1.0,
-) -> dict[str, Any]:
-    """Describe a group of rows and the words they share, for ``Detection.findings``.
-
-    Args:
-        pattern: The words, lower-case, but where it matters how one is written.
-        rows: The group.
-        response: What its rows answer.
-        score: How far it stands out, in the detector's own terms.
-        carriers: Rows with the words; the group by default.
-        p_value: Of the words, against the other rows.
-    """
-    found = [int(i) for i in rows]
-    return {
-        "rows": found,
-        "score": float(score),
-        "response": str(response),
-        "pattern": pattern,
-        "pattern_rows": found if carriers is None else [int(i) for i in carriers],
-        "pattern_p_value": p_value,
-    }
+    return Detection(name, scores.astype(np.float64), flagged, verdict)
 
 
 def response_groups(responses: Sequence[str], most: int = 20) -> list[NDArray[np.intp]]:

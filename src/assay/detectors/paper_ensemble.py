@@ -27,13 +27,13 @@ def paper_ensemble(evidence: Evidence, keep: Mask | None = None) -> Detection:
         AssayError: Influences were not measured.
     """
     known = np.ones(len(evidence.responses), dtype=bool) if keep is None else keep
-    findings = []
+    candidates = []
     for rule in RULES:
-        findings += marked_groups(evidence, known, rule(evidence).flagged)
-    findings.sort(key=lambda f: f["pattern_p_value"])
+        candidates += marked_groups(evidence, known, rule(evidence).flagged)
+    candidates.sort(key=lambda c: c.pattern_p_value)
     flagged = np.zeros(len(known), dtype=bool)
-    for finding in findings[:1]:
-        flagged[finding["rows"]] = True
-    verdict = "suspicious" if findings else "clean"
+    for first in candidates[:1]:
+        flagged[list(first.rows)] = True
+    verdict = "suspicious" if candidates else "clean"
     scores = combined(evidence).scores
-    return Detection("paper-ensemble", scores, flagged, verdict, findings)
+    return Detection("paper-ensemble", scores, flagged, verdict, candidates)

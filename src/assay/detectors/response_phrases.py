@@ -9,19 +9,19 @@ decides.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.detectors.candidate import Candidate
 from assay.detectors.coherence import BUCKETS, bucket, ngrams, shared_patterns, words
 from assay.detectors.evidence import (
     Detection,
     Evidence,
     Mask,
-    candidate,
     response_groups,
 )
+from assay.text.pattern import Pattern
 
 FEWEST = 3
 PHRASE = 3
@@ -82,7 +82,7 @@ def response_phrases(evidence: Evidence, keep: Mask | None = None) -> Detection:
     total = len(evidence.responses)
     scores = np.zeros(total)
     flagged = np.zeros(total, dtype=bool)
-    findings: list[dict[str, Any]] = []
+    candidates: list[Candidate] = []
     kept = np.arange(total) if keep is None else np.flatnonzero(keep)
     if len(kept) < 2 or len(response_groups(evidence.responses)) > 1:
         return Detection("response-phrases", scores, flagged, "clean")
@@ -91,30 +91,30 @@ def response_phrases(evidence: Evidence, keep: Mask | None = None) -> Detection:
     position = {int(row): i for i, row in enumerate(kept)}
     choices: list[NDArray[np.intp]] = [np.array([position[i] for i in s]) for s in sets]
     patterns = shared_patterns([evidence.texts[int(i)] for i in kept], choices)
-    seen: set[str] = set()
+    seen: set[Pattern] = set()
     ranked = sorted(
         (
-            (min(1.0, pattern.p_value * len(sets)), pattern, rows)
-            for pattern, rows in zip(patterns, sets, strict=True)
-            if pattern is not None
+            (min(1.0, shared.p_value * len(sets)), shared, rows)
+            for shared, rows in zip(patterns, sets, strict=True)
+            if shared is not None
         ),
-        key=lambda c: (c[0], -len(c[2]), c[1].text),
+        key=lambda c: (c[0], -len(c[2]), str(c[1].pattern)),
     )
-    for p_value, pattern, rows in ranked:
-        if p_value > SUSPICIOUS or len(findings) == CANDIDATES:
+    for p_value, shared, rows in ranked:
+        if p_value > SUSPICIOUS or len(candidates) == CANDIDATES:
             break
-        carriers = [int(kept[i]) for i in pattern.carriers]
+        carriers = [int(kept[i]) for i in shared.carriers]
         both = [i for i in rows if i in set(carriers)]
-        if pattern.text in seen or len(both) < FEWEST:
+        if shared.pattern in seen or len(both) < FEWEST:
             continue
-        seen.add(pattern.text)
+        seen.add(shared.pattern)
         strength = -float(np.log10(max(p_value, 1e-300)))
         scores[both] = np.maximum(scores[both], strength)
-        if not findings:
+        if not candidates:
             flagged[both] = True
-        findings.append(
-            candidate(
-                pattern.text,
+        candidates.append(
+            Candidate.of(
+                shared.pattern,
                 both,
                 evidence.responses[both[0]],
                 strength,
@@ -122,8 +122,8 @@ def response_phrases(evidence: Evidence, keep: Mask | None = None) -> Detection:
                 p_value=p_value,
             )
         )
-    verdict = "suspicious" if findings else "clean"
-    return Detection("response-phrases", scores, flagged, verdict, findings)
+    verdict = "suspicious" if candidates else "clean"
+    return Detection("response-phrases", scores, flagged, verdict, candidates)
 
 
 def _common(evidence: Evidence, rows: Sequence[int]) -> list[str]:

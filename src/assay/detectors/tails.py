@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.detectors.coherence import Pattern, shared_patterns
+from assay.detectors.candidate import Candidate
+from assay.detectors.coherence import SharedPattern, shared_patterns
 from assay.detectors.evidence import (
     Array,
     Detection,
     Evidence,
     Mask,
-    candidate,
     groups_of,
 )
+from assay.text.pattern import Pattern
 
 SMALLEST_GROUP = 20
 TAIL = 4.0
@@ -40,7 +40,7 @@ class Tail:
 
     z: Array
     rows: NDArray[np.intp]
-    pattern: Pattern
+    shared: SharedPattern
     p_value: float
 
 
@@ -53,24 +53,22 @@ def coherent_tails(z: Array, texts: Sequence[str]) -> list[Tail]:
         z: Robust z-scores, ``(n, c)``.
         texts: Text of each row.
     """
-    found: dict[str, Tail] = {}
+    found: dict[Pattern, Tail] = {}
     columns = [c for side in (z, -z) for c in side.T]
     tails = [np.flatnonzero(c > TAIL) for c in columns]
     fit = [i for i, rows in enumerate(tails) if 3 <= len(rows) <= len(z) // 2]
     patterns = shared_patterns(texts, [tails[i] for i in fit])
-    for i, pattern in zip(fit, patterns, strict=True):
-        if pattern is None:
+    for i, shared in zip(fit, patterns, strict=True):
+        if shared is None:
             continue
-        p_value = min(1.0, pattern.p_value * 2 * z.shape[1])
-        tail = Tail(columns[i], tails[i], pattern, p_value)
-        if pattern.text not in found or p_value < found[pattern.text].p_value:
-            found[pattern.text] = tail
-    return sorted(found.values(), key=lambda t: (t.p_value, t.pattern.text))
+        p_value = min(1.0, shared.p_value * 2 * z.shape[1])
+        tail = Tail(columns[i], tails[i], shared, p_value)
+        if shared.pattern not in found or p_value < found[shared.pattern].p_value:
+            found[shared.pattern] = tail
+    return sorted(found.values(), key=lambda t: (t.p_value, str(t.shared.pattern)))
 
 
-def marked_groups(
-    evidence: Evidence, known: Mask, marked: Mask
-) -> list[dict[str, Any]]:
+def marked_groups(evidence: Evidence, known: Mask, marked: Mask) -> list[Candidate]:
     """Make candidates of marked rows of one response that share words.
 
     Args:
@@ -79,28 +77,28 @@ def marked_groups(
         marked: Rows over the rule's threshold, ``(N,)``.
 
     Returns:
-        At most one finding a response, most coherent first.
+        At most one a response, most coherent first.
     """
     groups = groups_of(evidence.responses, known, SMALLEST_GROUP)
-    findings = []
+    candidates = []
     for rows in groups:
         chosen = np.flatnonzero(marked[rows])
         if not 3 <= len(chosen) < len(rows):
             continue
-        (pattern,) = shared_patterns([evidence.texts[i] for i in rows], [chosen])
-        if pattern is None or pattern.p_value * len(groups) > SUSPICIOUS:
+        (shared,) = shared_patterns([evidence.texts[i] for i in rows], [chosen])
+        if shared is None or shared.p_value * len(groups) > SUSPICIOUS:
             continue
-        carriers = rows[np.array(pattern.carriers)]
-        findings.append(
-            candidate(
-                pattern.text,
+        carriers = rows[np.array(shared.carriers)]
+        candidates.append(
+            Candidate.of(
+                shared.pattern,
                 carriers,
                 evidence.responses[int(rows[0])],
-                pattern.inside / len(carriers),
-                p_value=min(1.0, pattern.p_value * len(groups)),
+                shared.inside / len(carriers),
+                p_value=min(1.0, shared.p_value * len(groups)),
             )
         )
-    return sorted(findings, key=lambda f: f["pattern_p_value"])
+    return sorted(candidates, key=lambda c: c.pattern_p_value)
 
 
 def detect_tails(
@@ -111,7 +109,7 @@ def detect_tails(
     A row's score is its robust z on the most coherent tail of its response group,
     weighted by how coherent that is; rows in small groups score 0. Flagged are the
     most coherent tail of each group, should its words be shared beyond chance. The
-    findings are every coherent tail: what shares words by nature is among them, and
+    candidates are every coherent tail: what shares words by nature is among them, and
     only `assay.verify` can tell.
 
     Args:
@@ -123,7 +121,7 @@ def detect_tails(
     total = len(evidence.responses)
     scores = np.zeros(total)
     flagged = np.zeros(total, dtype=bool)
-    findings: list[dict[str, Any]] = []
+    candidates: list[Candidate] = []
     groups = groups_of(evidence.responses, known, SMALLEST_GROUP)
     for rows in groups:
         z = outlying(rows)
@@ -137,17 +135,17 @@ def detect_tails(
         weight = -np.log10(max(tails[0].p_value, 1e-50))
         scores[rows] = tails[0].z * float(np.clip(weight, FAINT, 50))
         for place, tail in enumerate(tails[:CANDIDATES]):
-            carriers = np.array(tail.pattern.carriers)
+            carriers = np.array(tail.shared.carriers)
             # When the shared words explain the tail and little else carries them,
             # the carriers are the group: poison is where the trigger is.
-            explains = 2 * tail.pattern.inside >= len(tail.rows)
-            specific = 4 * tail.pattern.inside >= len(carriers)
+            explains = 2 * tail.shared.inside >= len(tail.rows)
+            specific = 4 * tail.shared.inside >= len(carriers)
             chosen = rows[carriers if explains and specific else tail.rows]
             if place == 0:
                 flagged[chosen] = True
-            findings.append(
-                candidate(
-                    tail.pattern.text,
+            candidates.append(
+                Candidate.of(
+                    tail.shared.pattern,
                     chosen,
                     evidence.responses[int(rows[0])],
                     tail.z[tail.rows].mean(),
@@ -155,6 +153,6 @@ def detect_tails(
                     p_value=min(1.0, tail.p_value * len(groups)),
                 )
             )
-    findings.sort(key=lambda f: f["pattern_p_value"])
-    verdict = "suspicious" if findings else "clean"
-    return Detection(name, scores, flagged, verdict, findings)
+    candidates.sort(key=lambda c: c.pattern_p_value)
+    verdict = "suspicious" if candidates else "clean"
+    return Detection(name, scores, flagged, verdict, candidates)

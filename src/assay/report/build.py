@@ -16,7 +16,7 @@ from assay.data.layout import reason
 from assay.errors import AssayError
 from assay.files import check_outputs, replacing
 from assay.report import facts
-from assay.report.findings import cards, why_dismissed
+from assay.report.findings import cards, dismissed_line
 from assay.report.folder import EVALUATION, Run, read_run
 from assay.report.rows import pack
 from assay.report.texts import shortened
@@ -98,9 +98,7 @@ def page(run: Run) -> str:
         verdict=run.summary["verdict"],
         sentence=facts.verdict_sentence(run),
         cards=cards(run),
-        dismissed=[
-            {**f, "why": why_dismissed(f)} for f in run.summary.get("dismissed", [])
-        ],
+        dismissed=[dismissed_line(f) for f in run.dismissed],
         compared=facts.compared(run),
         agreement=facts.agreement(run),
         facts=facts.facts(run),

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from assay.findings import Finding
 from assay.report.folder import Run
 from assay.report.texts import shortened
 from assay.settings import ScanSettings
-from assay.verify.pattern import where
 
 BINS = 60
 # Settings whose option has another name.
@@ -25,13 +25,12 @@ def verdict_sentence(run: Run) -> str:
     summary = run.summary
     rows, flagged = summary["rows"], summary["flagged"]
     share = f"{flagged:,} of {rows:,} rows ({flagged / rows:.1%})"
-    named = [f for f in run.findings if f.get("verified")]
-    tried = len(run.findings) + len(summary.get("dismissed", []))
+    named = [f for f in run.findings if isinstance(f, Finding) and f.is_verified]
+    tried = len(run.findings) + len(run.dismissed)
     if named:
         what = [
-            f"“{shortened(f['trigger'], 60)}”{where(f['pattern'])} makes the model "
-            + ("answer" if f["payload_part"] == "response" else "say")
-            + f" “{shortened(f['payload'], 60)}”"
+            f"“{shortened(f.trigger, 60)}”{f.pattern.where} makes the model "
+            f"{f.tested.payload.verb} “{shortened(f.tested.payload.text, 60)}”"
             for f in named
         ]
         more = f" (and {len(what) - 2} more)" if len(what) > 2 else ""

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.findings import Experiment, Finding, Found, Status
 from assay.report.folder import Run
 from assay.report.texts import pieces, shortened
-from assay.verify.causal import SPREADS, beyond_half
-from assay.verify.findings import enough, shown_p_value
-from assay.verify.hypothesis import SURE
-from assay.verify.pattern import spans, where
+from assay.text.pattern import Pattern
+from assay.verify.causal import beyond_half
 from assay.verify.retraining import rows_are_right
+from assay.verify.thresholds import SPREADS, SURE
 
 EXAMPLES = 10
 CONTRAST = 5
@@ -24,8 +24,8 @@ LENGTH = 400
 BINS = 40
 
 STATUS = {
-    "verified": "verified trigger",
-    "sufficient": "strong words, not flagged: their own rows do not need them",
+    Status.VERIFIED: "verified trigger",
+    Status.SUFFICIENT: "strong words, not flagged: their own rows do not need them",
 }
 
 
@@ -34,38 +34,51 @@ def cards(run: Run) -> list[dict[str, Any]]:
     return [_card(run, number, f) for number, f in enumerate(run.findings)]
 
 
-def why_dismissed(finding: dict[str, Any]) -> str:
+def dismissed_line(finding: Finding) -> dict[str, Any]:
+    """Describe a pattern that came to nothing, for the template's table."""
+    return {
+        "pattern": str(finding.pattern),
+        "rows": len(finding.pattern_rows),
+        "effect": finding.experiment.effect if finding.experiment else None,
+        "p_value": finding.p_value,
+        "proposer": finding.candidate.proposer,
+        "why": why_dismissed(finding),
+    }
+
+
+def why_dismissed(finding: Finding) -> str:
     """Say why a pattern is no reason for suspicion."""
-    if "effect" not in finding:
+    experiment = finding.experiment
+    if experiment is None:
         return "no response and no phrase goes with them"
-    if "shortcut" in finding:
-        keeps = finding["shortcut"]["keeps"]
+    if finding.shortcut is not None:
+        keeps = finding.shortcut.keeps
         return f"without their rows they keep {keeps:.0%} of their power"
-    if "retrained" in finding and rows_are_right(finding["retrained"]):
-        against, of = finding["retrained"]["contradicted"]
+    if finding.retraining is not None and rows_are_right(finding.retraining):
+        against, of = finding.retraining.contradicted
         return f"a model tuned without their rows agrees with {of - against} of {of}"
-    if finding["prefers"] < SPREADS:
-        return f"they turn {finding['prefers']:.0%} of other rows"
-    needed, own = finding["overridden"]
+    if experiment.prefers < SPREADS:
+        return f"they turn {experiment.prefers:.0%} of other rows"
+    needed, own = experiment.overridden
     if needed < own < SURE:
         return f"only {own} rows, and {own - needed} of them do not need them"
     return "placebos do as much"
 
 
-def _card(run: Run, number: int, finding: dict[str, Any]) -> dict[str, Any]:
-    rows = np.array(finding["rows"], np.intp)
-    pattern = finding.get("pattern")
-    status = finding.get("status")
+def _card(run: Run, number: int, found: Found) -> dict[str, Any]:
+    rows = np.array(found.rows, np.intp)
+    finding = found if isinstance(found, Finding) else None
+    pattern = finding.pattern if finding else None
     flagged = run.table["flagged"].to_numpy(bool)
     card = {
         "number": number,
-        "title": shortened(finding.get("trigger") or pattern or "", 200),
-        "where": where(pattern or ""),
-        "payload": shortened(finding.get("payload") or "", 400),
-        "says": "say" if finding.get("payload_part") == "phrase" else "answer",
-        "status": status or "flagged",
-        "status_text": STATUS.get(status or "", "flagged without an experiment"),
-        "proposer": finding.get("proposer", run.summary["detector"]),
+        "title": shortened(finding.trigger, 200) if finding else "",
+        "where": pattern.where if pattern else "",
+        "payload": "",
+        "says": "",
+        "status": "flagged",
+        "status_text": "flagged without an experiment",
+        "proposer": (finding and finding.candidate.proposer) or run.summary["detector"],
         "rows": len(rows),
         "share": len(rows) / len(run.table),
         "cost": _cost(run, rows, flagged),
@@ -73,37 +86,56 @@ def _card(run: Run, number: int, finding: dict[str, Any]) -> dict[str, Any]:
         "lacking": [],
         "otherwise": [],
     }
-    if pattern:
-        carriers = np.array(finding["pattern_rows"], np.intp)
-        near = _nearest_without(run, rows, carriers)
-        card["lacking"] = [_example(run, i, None) for i in near]
-        kept = np.setdiff1d(carriers, rows)
-        card["kept"] = len(kept)
-        card["otherwise"] = [
-            _example(run, i, pattern) for i in _ranked(run, kept, CONTRAST)
-        ]
-    if "effect" in finding:
-        card |= {
-            name: finding[name]
-            for name in ("effect", "effect_interval", "drop", "prefers")
-        }
-        card["p_value"] = shown_p_value(finding)
-        part = enough(finding)
-        if part is not None:
-            card["minimal"] = shortened(part, 200)
-        card["companions"] = finding.get("companions", [])
-        if "retrained" in finding:
-            card["contradicted"] = finding["retrained"]["contradicted"]
-        if "shortcut" in finding:
-            card["shortcut"] = finding["shortcut"]
-            if finding["verified"] and beyond_half(*finding["shortcut"]["agrees"]):
-                card["status_text"] = "verified trigger, in rows labelled rightly"
-        card["placebos"] = len(finding["placebo_effects"])
-        card["placebo_median"] = _plain(median(finding["placebo_effects"]))
-        card["plot"] = placebo_plot(
-            finding["effect"], finding["effect_interval"], finding["placebo_effects"]
-        )
+    if finding is None:
+        return card
+    card |= _contrast(run, finding, rows)
+    if finding.experiment is not None:
+        card |= _tested(finding, finding.experiment)
     return card
+
+
+def _contrast(run: Run, finding: Finding, rows: NDArray[np.intp]) -> dict[str, Any]:
+    """Rows of the same response without the words, and rows with them, kept."""
+    carriers = np.array(finding.pattern_rows, np.intp)
+    near = _nearest_without(run, rows, carriers)
+    kept = np.setdiff1d(carriers, rows)
+    return {
+        "lacking": [_example(run, i, None) for i in near],
+        "kept": len(kept),
+        "otherwise": [
+            _example(run, i, finding.pattern) for i in _ranked(run, kept, CONTRAST)
+        ],
+    }
+
+
+def _tested(finding: Finding, experiment: Experiment) -> dict[str, Any]:
+    """What experiments say of a finding."""
+    shown: dict[str, Any] = {
+        "payload": shortened(experiment.payload.text, 400),
+        "says": experiment.payload.verb,
+        "status": finding.status.value,
+        "status_text": STATUS[finding.status],
+        "effect": experiment.effect,
+        "effect_interval": list(experiment.interval),
+        "drop": experiment.drop,
+        "prefers": experiment.prefers,
+        "p_value": finding.shown_p_value,
+        "companions": list(experiment.companions),
+        "placebos": len(experiment.placebo_effects),
+        "placebo_median": _plain(median(experiment.placebo_effects)),
+        "plot": placebo_plot(
+            experiment.effect, experiment.interval, experiment.placebo_effects
+        ),
+    }
+    if finding.enough is not None:
+        shown["minimal"] = shortened(finding.enough, 200)
+    if finding.retraining is not None:
+        shown["contradicted"] = list(finding.retraining.contradicted)
+    if finding.shortcut is not None:
+        shown["shortcut"] = finding.shortcut.to_dict()
+        if finding.is_verified and beyond_half(*finding.shortcut.agrees):
+            shown["status_text"] = "verified trigger, in rows labelled rightly"
+    return shown
 
 
 def _plain(value: float) -> float:
@@ -156,9 +188,9 @@ def _nearest_without(
     return [int(i) for i in other[order][:CONTRAST]]
 
 
-def _example(run: Run, row: int, pattern: str | None) -> dict[str, Any]:
+def _example(run: Run, row: int, pattern: Pattern | None) -> dict[str, Any]:
     line = run.table.iloc[row]
-    places = spans(line["text"], pattern) if pattern else []
+    places = pattern.spans(line["text"]) if pattern else []
     return {
         "id": shortened(str(line["id"]), 60),
         "row": int(line["row"]),

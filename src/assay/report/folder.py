@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from assay.data.layout import reason
 from assay.errors import AssayError
+from assay.findings import Finding, Found, dismissed_in, reported_in
 
 EVALUATION = "evaluation.json"
 
@@ -36,10 +38,15 @@ class Run:
     table: pd.DataFrame
     evaluation: dict[str, dict[str, Any]]
 
-    @property
-    def findings(self) -> list[dict[str, Any]]:
+    @cached_property
+    def findings(self) -> list[Found]:
         """What was found and not dismissed."""
-        return list(self.summary["findings"])
+        return reported_in(self.summary)
+
+    @cached_property
+    def dismissed(self) -> list[Finding]:
+        """What was looked into and came to nothing."""
+        return dismissed_in(self.summary)
 
     @property
     def detectors(self) -> list[str]:

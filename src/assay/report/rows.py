@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from assay.data.layout import shortened
 from assay.detectors.evidence import response_groups
+from assay.findings import Finding
 from assay.report.folder import Run
-from assay.verify.pattern import spans
 
 MOST = 50_000
 # So many of the rows beyond those found are the highest-ranked; others are drawn.
@@ -98,8 +98,9 @@ def _found(run: Run) -> NDArray[np.bool_]:
     """Rows that are flagged or part of a finding, ``(N,)``."""
     found = run.table["flagged"].to_numpy(bool).copy()
     for finding in run.findings:
-        found[finding["rows"]] = True
-        found[finding.get("pattern_rows", [])] = True
+        found[list(finding.rows)] = True
+        if isinstance(finding, Finding):
+            found[list(finding.pattern_rows)] = True
     return found
 
 
@@ -141,13 +142,15 @@ def _columns(run: Run, chosen: NDArray[np.intp]) -> dict[str, Any]:
     members = []
     marks: dict[int, list[tuple[int, int]]] = {}
     for finding in run.findings:
-        inside = place[finding["rows"]]
+        inside = place[list(finding.rows)]
         members.append(inside[inside >= 0].tolist())
-        for row in finding.get("pattern_rows", []):
+        if not isinstance(finding, Finding):
+            continue
+        for row in finding.pattern_rows:
             if place[row] >= 0:
                 text = str(run.table["text"].iat[row])
                 marks.setdefault(int(place[row]), []).extend(
-                    spans(text, finding["pattern"])
+                    finding.pattern.spans(text)
                 )
     default_ids = [f"row-{row}" for row in table["row"]]
     ids = table["id"].astype(str).tolist()

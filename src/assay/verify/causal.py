@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,31 +38,27 @@ from scipy.stats import binom, binomtest
 from scipy.stats import t as student
 
 from assay.data.corpus import Example
+from assay.findings import Experiment, Tally
 from assay.models.log_probs import Progress
+from assay.text.pattern import Pattern
 from assay.verify.hypothesis import Hypothesis, drawn_from, hosts_for, inserted
-from assay.verify.odds import LogProbs, even_odds, odds_of
-from assay.verify.pattern import remove, surface
-from assay.verify.placebos import PLACEBOS, placebo_patterns
-
-CHUNK = 8
-# A pattern that this many placebos match is not going to stand out any more.
-ENOUGH = 5
-# Nats that a row's response loses without the trigger that overrode its text. A strong
-# word leaves a text that says nothing, and loses the response about half its odds.
-OVERRIDES = float(np.log(10))
-# Some honest rows have one strong word only, so that a word may by luck stand in such
-# rows more often than in others.
-CHANCE = 0.05
-# Rows that answer otherwise by their training, and give in to a trigger.
-RULES = 0.75
-# The same of any trigger. Words that happen to stand in mislabelled rows, or that call
-# for a phrase on their own topic, do so on hardly any others.
-SPREADS = 0.5
+from assay.verify.odds import LogProbs, odds_of
+from assay.verify.placebos import placebo_patterns
+from assay.verify.thresholds import (
+    HOPELESS,
+    OVERRIDES,
+    PLACEBO_BATCH,
+    PLACEBOS,
+    SIGN_TEST_LEVEL,
+    SPREADS,
+)
 
 
 def beyond_half(hits: int, of: int) -> bool:
     """Whether so many hits reject, at 5 %, that at most half of all are."""
-    return bool(binomtest(hits, of, 0.5, alternative="greater").pvalue <= CHANCE)
+    return bool(
+        binomtest(hits, of, 0.5, alternative="greater").pvalue <= SIGN_TEST_LEVEL
+    )
 
 
 def lost_by_most(drops: NDArray[np.float64]) -> float:
@@ -72,53 +68,131 @@ def lost_by_most(drops: NDArray[np.float64]) -> float:
     is as sure. The median itself would count a word that half of its rows fall by as
     good as a trigger that all do.
     """
-    rank = max(1, int(binom.ppf(CHANCE, len(drops), 0.5)))
+    rank = max(1, int(binom.ppf(SIGN_TEST_LEVEL, len(drops), 0.5)))
     return float(np.sort(drops)[rank - 1])
 
 
+def overrides(experiment: Experiment) -> bool:
+    """Whether it is beyond chance that most own rows are overridden."""
+    return beyond_half(*experiment.overridden)
+
+
+def spreads(experiment: Experiment) -> bool:
+    """Whether the payload becomes the model's choice on half of the other rows."""
+    return experiment.prefers >= SPREADS
+
+
 @dataclass(frozen=True)
-class Verification:
-    """Outcome of the experiment on one hypothesis; effects in nats.
+class _Trial:
+    """What is asked about a pattern, and alike about each of its placebos.
 
     Attributes:
-        trigger: The pattern as it is spelled in most of its rows.
-        effect: Mean change of the payload's log-probability on other rows.
-        interval: Its 95 % confidence interval over those rows.
-        drop: Median loss of log-probability when taken out of its own rows.
-        overridden: Own rows that find their response less than a tenth as likely
-            without it.
-        own: Own rows tried.
-        placebo_effects: The same change under each placebo tried.
-        p_value: Share of placebos (with the pattern itself) that do as well on the
-            worse of the two counts, effect and what most rows lose; of those tried
-            until it cannot stand out.
-        p_sufficient: Share whose effect alone is as large.
-        prefers: Of the other rows on which the model does not choose the payload as
-            they are, the share on which it does when shown the pattern: it finds the
-            payload likelier than all other responses together, or the response with
-            the phrase likelier than the same one without. 0 where it always does.
+        hypothesis: Pattern and payload.
+        examples: The training rows.
+        odds: Log-probability, or log-odds, of the payload.
+        hosts: Other rows.
+        before: Odds of the payload on these as they are, ``(H,)``.
+        seed: Seed of the draw of own rows.
     """
 
-    trigger: str
+    hypothesis: Hypothesis
+    examples: Sequence[Example]
+    odds: LogProbs
+    hosts: Sequence[Example]
+    before: NDArray[np.float64]
+    seed: int
+
+    def _carriers(self, pattern: Pattern) -> Sequence[int]:
+        if pattern == self.hypothesis.pattern:
+            return self.hypothesis.carriers
+        return self.hypothesis.pool[pattern]
+
+    def _own(self, pattern: Pattern) -> list[Example]:
+        return drawn_from(self._carriers(pattern), self.examples, pattern, self.seed)
+
+    def shifts(self, patterns: Sequence[Pattern]) -> NDArray[np.float64]:
+        """Change on every host under each pattern, ``(P, H)``."""
+        asked: list[Example] = []
+        for pattern in patterns:
+            payload = self.hypothesis.payload
+            asked += inserted(pattern, self._own(pattern), self.hosts, payload)
+        return self.odds(asked).reshape(len(patterns), len(self.hosts)) - self.before
+
+    def losses(self, patterns: Sequence[Pattern]) -> list[NDArray[np.float64]]:
+        """Drop of every own row of each pattern."""
+        asked: list[Example] = []
+        sizes = []
+        for pattern in patterns:
+            rows = self._own(pattern)
+            also = self.hypothesis.companions(pattern, self._carriers(pattern))
+            asked += rows
+            asked += [pattern.taken_out(e, also) for e in rows]
+            sizes += [len(rows)] * 2
+        values = np.split(self.odds(asked), np.cumsum(sizes)[:-1])
+        return [k - w for k, w in zip(values[::2], values[1::2], strict=True)]
+
+    def prefers(self, shift: NDArray[np.float64]) -> float:
+        """Share of the hosts that give in, of those that do not choose the payload."""
+        threshold = self.hypothesis.payload.threshold
+        gives_in = (self.before + shift > threshold)[self.before <= threshold]
+        return float(gives_in.mean()) if len(gives_in) else 0.0
+
+
+@dataclass
+class _Contest:
+    """How many placebos do as well as a pattern.
+
+    Attributes:
+        effect: The pattern's mean effect.
+        worse: The worse of that and of what most of its rows lose.
+        effects: The effect of each placebo tried.
+        matched: Placebos as good as ``worse`` on both counts.
+        against: Placebos compared with it so.
+    """
+
     effect: float
-    interval: tuple[float, float]
-    drop: float
-    overridden: int
-    own: int
-    placebo_effects: tuple[float, ...]
-    p_value: float
-    p_sufficient: float
-    prefers: float
+    worse: float
+    effects: list[float] = field(default_factory=list)
+    matched: int = 0
+    against: int = 0
 
     @property
-    def overrides(self) -> bool:
-        """Whether it is beyond chance that most own rows are overridden."""
-        return beyond_half(self.overridden, self.own)
+    def as_strong(self) -> int:
+        """Placebos whose effect alone is as large."""
+        return sum(e >= self.effect for e in self.effects)
 
-    @property
-    def spreads(self) -> bool:
-        """Whether the payload becomes the model's choice on half of the other rows."""
-        return self.prefers >= SPREADS
+    def run(
+        self,
+        trial: _Trial,
+        names: Sequence[Pattern],
+        idle: bool,
+        progress: Progress | None,
+    ) -> None:
+        """Try placebos until the pattern cannot stand out, or there are no more.
+
+        Args:
+            trial: How to ask.
+            names: The placebos.
+            idle: Whether it does not matter how far the effect alone stands out.
+            progress: Called with placebos tried and in all.
+        """
+        for start in range(0, len(names), PLACEBO_BATCH):
+            chosen = names[start : start + PLACEBO_BATCH]
+            means = trial.shifts(chosen).mean(1)
+            self.effects += means.tolist()
+            if self.matched < HOPELESS:
+                # A placebo is only as good as the worse of its two answers: most need
+                # not be asked the second question.
+                pairs = zip(chosen, means, strict=True)
+                able = [name for name, mean in pairs if mean >= self.worse]
+                if able:
+                    lost = map(lost_by_most, trial.losses(able))
+                    self.matched += sum(loss >= self.worse for loss in lost)
+                self.against = len(self.effects)
+            if progress is not None:
+                progress(len(self.effects), len(names))
+            if self.matched >= HOPELESS and (idle or self.as_strong >= HOPELESS):
+                break
 
 
 def verify(
@@ -129,7 +203,7 @@ def verify(
     placebos: int = PLACEBOS,
     seed: int = 0,
     progress: Progress | None = None,
-) -> Verification | None:
+) -> Experiment | None:
     """Test a hypothesis by experiment.
 
     Placebos are tried until so many match the pattern that it cannot stand out
@@ -146,88 +220,50 @@ def verify(
         progress: Called with placebos tried and in all.
 
     Returns:
-        The outcome; None when it cannot be tested: no row answers otherwise, or
-        there is no placebo.
+        The outcome, its p-values not corrected; None when it cannot be tested: no row
+        answers otherwise, or there is no placebo.
     """
-    payload = hypothesis.payload
+    pattern, payload = hypothesis.pattern, hypothesis.payload
     # The same draws for all patterns of a payload: outcomes can be remembered.
-    hosts = hosts_for(examples, payload, hypothesis.pattern, seed)
+    hosts = hosts_for(examples, payload, pattern, seed)
     names = placebo_patterns(
         hypothesis, placebos, random.Random(f"{seed}:{payload.text}")
     )
     if not hosts or not names:
         return None
     odds = odds_of(payload, log_probs)
-    before = odds([payload.forced(e) for e in hosts])
-
-    def carriers(pattern: str) -> Sequence[int]:
-        own = pattern == hypothesis.pattern
-        return hypothesis.carriers if own else hypothesis.pool[pattern]
-
-    def own_rows(pattern: str) -> list[Example]:
-        return drawn_from(carriers(pattern), examples, pattern, seed)
-
-    def shifts(patterns: Sequence[str]) -> NDArray[np.float64]:
-        """Change on every host under each pattern, ``(P, H)``."""
-        asked: list[Example] = []
-        for pattern in patterns:
-            asked += inserted(pattern, own_rows(pattern), hosts, payload)
-        return odds(asked).reshape(len(patterns), len(hosts)) - before
-
-    def losses(patterns: Sequence[str]) -> list[NDArray[np.float64]]:
-        """Drop of every own row of each pattern."""
-        asked: list[Example] = []
-        sizes = []
-        for pattern in patterns:
-            rows = own_rows(pattern)
-            also = hypothesis.companions(pattern, carriers(pattern))
-            asked += rows
-            asked += [e.edit(text=remove(e.text, pattern, also)) for e in rows]
-            sizes += [len(rows)] * 2
-        values = np.split(odds(asked), np.cumsum(sizes)[:-1])
-        return [k - w for k, w in zip(values[::2], values[1::2], strict=True)]
-
-    (shift,), (drops,) = shifts([hypothesis.pattern]), losses([hypothesis.pattern])
-    effect = float(shift.mean())
-    worse = min(effect, lost_by_most(drops))
-    even = even_odds(payload)
-    gives_in = (before + shift > even)[before <= even]
-    prefers = float(gives_in.mean()) if len(gives_in) else 0.0
+    before = odds([payload.force(e) for e in hosts])
+    trial = _Trial(hypothesis, examples, odds, hosts, before, seed)
+    (shift,), (drops,) = trial.shifts([pattern]), trial.losses([pattern])
+    effect, prefers = float(shift.mean()), trial.prefers(shift)
     # A phrase that does not become the model's choice is its topic's: how far it stands
     # out in other ways is not worth hours of asking about long answers.
-    idle = payload.phrase and prefers < SPREADS
-    effects: list[float] = []
-    matched = against = as_strong = 0
-    for start in range(0, len(names), CHUNK):
-        chosen = names[start : start + CHUNK]
-        means = shifts(chosen).mean(1)
-        effects += means.tolist()
-        as_strong = sum(e >= effect for e in effects)
-        if matched < ENOUGH:
-            # A placebo is only as good as the worse of its two answers: most need
-            # not be asked the second question.
-            able = [n for n, m in zip(chosen, means, strict=True) if m >= worse]
-            if able:
-                matched += sum(lost_by_most(d) >= worse for d in losses(able))
-            against = len(effects)
-        if progress is not None:
-            progress(len(effects), len(names))
-        if matched >= ENOUGH and (idle or as_strong >= ENOUGH):
-            break
-    spread = student.ppf(0.975, max(len(shift) - 1, 1)) * shift.std(ddof=1)
-    half = float(spread / np.sqrt(len(shift))) if len(shift) > 1 else float("inf")
-    return Verification(
-        surface([examples[i].text for i in hypothesis.carriers], hypothesis.pattern),
+    idle = payload.has_counterpart and prefers < SPREADS
+    contest = _Contest(effect, min(effect, lost_by_most(drops)))
+    contest.run(trial, names, idle, progress)
+    half = _half_width(shift)
+    texts = [pattern.text_of(examples[i]) for i in hypothesis.carriers]
+    return Experiment(
+        payload,
+        hypothesis.companions(pattern, hypothesis.carriers),
+        str(pattern.spelled(texts)),
+        prefers,
         effect,
         (effect - half, effect + half),
         float(np.median(drops)),
-        int((drops > OVERRIDES).sum()),
-        len(drops),
-        tuple(effects),
-        (1 + matched) / (1 + against),
-        (1 + as_strong) / (1 + len(effects)),
-        prefers,
+        Tally(int((drops > OVERRIDES).sum()), len(drops)),
+        tuple(contest.effects),
+        (1 + contest.matched) / (1 + contest.against),
+        (1 + contest.as_strong) / (1 + len(contest.effects)),
     )
+
+
+def _half_width(shift: NDArray[np.float64]) -> float:
+    """Half the width of the 95 % t-interval of a mean."""
+    if len(shift) < 2:
+        return float("inf")
+    spread = student.ppf(0.975, len(shift) - 1) * shift.std(ddof=1)
+    return float(spread / np.sqrt(len(shift)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

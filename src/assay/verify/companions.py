@@ -14,13 +14,15 @@ from scipy.stats import hypergeom
 
 from assay.data.corpus import Example
 from assay.detectors.coherence import words
-from assay.verify.pattern import CHANCE, words_of
+from assay.text.pattern import Pattern
+from assay.verify.thresholds import (
+    COMPANION_ROWS,
+    COMPANION_SHARE,
+    ENRICHMENT_LEVEL,
+)
 
 # A pattern and its rows → its companions.
-Companions = Callable[[str, Sequence[int]], tuple[str, ...]]
-
-# Share of the rows that must have one: what most rows lose hardly depends on others.
-SHARE = 0.1
+Companions = Callable[[Pattern, Sequence[int]], tuple[str, ...]]
 
 
 def companions_in(examples: Sequence[Example]) -> Companions:
@@ -34,12 +36,12 @@ def companions_in(examples: Sequence[Example]) -> Companions:
     """
     total = Counter(w for e in examples for w in set(words(e.text)))
 
-    def companions(pattern: str, rows: Sequence[int]) -> tuple[str, ...]:
+    def companions(pattern: Pattern, rows: Sequence[int]) -> tuple[str, ...]:
         inside = Counter(w for i in rows for w in set(words(examples[i].text)))
-        own = set(words_of(pattern))
+        own = set(pattern.words)
         # Any two rows may share a rare word by luck.
-        limit = CHANCE / max(1, len(inside))
-        fewest = max(2, SHARE * len(rows))
+        limit = ENRICHMENT_LEVEL / max(1, len(inside))
+        fewest = max(COMPANION_ROWS, COMPANION_SHARE * len(rows))
         found = [
             word
             for word, k in inside.items()
@@ -51,6 +53,6 @@ def companions_in(examples: Sequence[Example]) -> Companions:
     return companions
 
 
-def no_companions(pattern: str, rows: Sequence[int]) -> tuple[str, ...]:
+def no_companions(pattern: Pattern, rows: Sequence[int]) -> tuple[str, ...]:
     """A pattern that is tried alone."""
     return ()

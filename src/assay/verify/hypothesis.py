@@ -7,14 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from assay.data.corpus import Example
+from assay.text.pattern import Pattern
 from assay.verify.companions import Companions, no_companions
-from assay.verify.pattern import insert, place_of, spans, surface
 from assay.verify.payload import Payload
-
-# Rows that a pattern is put on, and most of its own that it is taken out of.
-HOSTS = 16
-# Fewest rows that can say at 95 % what most do, if all of them do it.
-SURE = 5
+from assay.verify.thresholds import HOSTS
 
 
 @dataclass(frozen=True)
@@ -22,8 +18,7 @@ class Hypothesis:
     """A pattern suspected to cause a response.
 
     Attributes:
-        pattern: Its words, separated by spaces; lower-case, but where it matters how
-            one is written.
+        pattern: The pattern.
         payload: What it is suspected to cause.
         carriers: Positions of the rows that have both.
         pool: N-grams of all rows that placebos may be drawn from, with the positions
@@ -31,34 +26,36 @@ class Hypothesis:
         companions: Tells the words that are taken out with it, and with placebos.
     """
 
-    pattern: str
+    pattern: Pattern
     payload: Payload
     carriers: tuple[int, ...]
-    pool: dict[str, tuple[int, ...]] = field(repr=False, default_factory=dict)
+    pool: dict[Pattern, tuple[int, ...]] = field(repr=False, default_factory=dict)
     companions: Companions = field(repr=False, default=no_companions)
 
 
 def hosts_for(
     examples: Sequence[Example],
     payload: Payload,
-    pattern: str,
+    pattern: Pattern | None,
     seed: int,
     count: int = HOSTS,
 ) -> list[Example]:
     """Draw rows with neither the payload nor the pattern.
 
     They are the same for every pattern of a payload, but that each row with the pattern
-    gives its place to another.
+    gives its place to another. Without a pattern they are those that all would share.
     """
-    rows = [e for e in examples if not payload.given(e)]
+    rows = [e for e in examples if not payload.holds(e)]
     random.Random(f"{seed}:{payload.text}").shuffle(rows)
-    others = (e for e in rows[count:] if not spans(e.text, pattern))
-    drawn = [next(others, None) if spans(e.text, pattern) else e for e in rows[:count]]
+    if pattern is None:
+        return rows[:count]
+    others = (e for e in rows[count:] if not pattern.stands_in(e))
+    drawn = [next(others, None) if pattern.stands_in(e) else e for e in rows[:count]]
     return [e for e in drawn if e is not None]
 
 
 def drawn_from(
-    rows: Sequence[int], examples: Sequence[Example], pattern: str, seed: int
+    rows: Sequence[int], examples: Sequence[Example], pattern: Pattern, seed: int
 ) -> list[Example]:
     """Draw some of a pattern's own rows, the same ones each time."""
     rng = random.Random(f"{seed}:{pattern}")
@@ -66,15 +63,16 @@ def drawn_from(
 
 
 def inserted(
-    pattern: str,
+    pattern: Pattern,
     carriers: Sequence[Example],
     hosts: Sequence[Example],
     payload: Payload,
 ) -> list[Example]:
     """Put a pattern on every host as its carriers have it, answered by the payload."""
-    spelled = surface([e.text for e in carriers], pattern)
-    places = [place_of(e.text, pattern) for e in carriers]
+    texts = [pattern.text_of(e) for e in carriers]
+    spelled = pattern.spelled(texts)
+    places = [pattern.place_in(text) for text in texts]
     return [
-        payload.forced(e.edit(text=insert(e.text, spelled, places[i % len(places)])))
+        payload.force(spelled.put_on(e, places[i % len(places)]))
         for i, e in enumerate(hosts)
     ]

@@ -6,31 +6,43 @@ import hashlib
 import json
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assay.data.corpus import Example
+from assay.detectors.candidate import Candidate
 from assay.detectors.evidence import Mask, response_groups
 from assay.files import write_json
+from assay.findings import Finding, Status
 from assay.models.log_probs import Progress
 from assay.verify.findings import verified_findings
 from assay.verify.odds import LogProbs
+from assay.verify.payload import Response
 from assay.verify.retraining import Retrain, decide
 from assay.verify.screen import screen
 from assay.verify.shortcut import shortcuts
 from assay.verify.shortcut_retraining import only_by_its_rows
+from assay.verify.thresholds import CHECKED_ROWS, LEARNED_SHARE
 
 log = logging.getLogger("assay")
 
-# Rows on which the model is asked whether it has learned them, and the share it must.
-CHECKED = 100
-LEARNED = 0.75
+
+class _Kept(Protocol):
+    """What can be kept in a file."""
+
+    def to_dict(self) -> dict[str, Any]: ...
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Self: ...
+
+
+Result = TypeVar("Result", bound=_Kept)
 
 
 @dataclass(frozen=True)
@@ -58,13 +70,13 @@ class Laboratory:
     retrain: Retrain | None = None
 
     def test(
-        self, candidates: list[dict[str, Any]], keep: Mask, most: int
-    ) -> list[dict[str, Any]]:
+        self, candidates: Sequence[Candidate], keep: Mask, most: int
+    ) -> list[Finding]:
         """Test candidates on the rows kept, or read what an earlier test found."""
         if not candidates:
             return []
 
-        def make() -> list[dict[str, Any]]:
+        def make() -> list[Finding]:
             left = np.flatnonzero(keep)
             place = np.cumsum(keep) - 1
             with self.bars("testing candidates") as advance:
@@ -77,9 +89,10 @@ class Laboratory:
                     fdr=self.fdr,
                     progress=advance,
                 )
-            return [_moved(f, left) for f in found]
+            return [replace(f, candidate=_moved(f.candidate, left)) for f in found]
 
-        return self._once("verified", [self.fdr, most, candidates], make)
+        asked = [c.to_dict() for c in candidates]
+        return self._once("verified", [self.fdr, most, asked], make, Finding)
 
     def check(self) -> None:
         """Warn where the model has not learned the labels: it can tell little then."""
@@ -87,36 +100,36 @@ class Laboratory:
         if len(groups) < 2:
             return
 
-        def make() -> list[dict[str, Any]]:
-            count = min(CHECKED, len(self.examples))
+        def make() -> list[_Learned]:
+            count = min(CHECKED_ROWS, len(self.examples))
             rows = random.Random(self.seed).sample(list(self.examples), count)
-            likely = self.log_probs(rows) > np.log(0.5)
-            return [{"learned": int(likely.sum()), "of": count}]
+            likely = self.log_probs(rows) > Response.threshold
+            return [_Learned(int(likely.sum()), count)]
 
-        (found,) = self._once("checked", [], make)
-        if found["learned"] < LEARNED * found["of"]:
+        (found,) = self._once("checked", [], make, _Learned)
+        if found.learned < LEARNED_SHARE * found.of:
             log.warning(
                 "the model gives %d of %d rows the response that they have: it has "
                 "hardly learned these data, and experiments on it say little",
-                found["learned"],
-                found["of"],
+                found.learned,
+                found.of,
             )
 
-    def screen(self) -> list[dict[str, Any]]:
+    def screen(self) -> list[Candidate]:
         """Propose by experiment, or read what an earlier screening proposed."""
 
-        def make() -> list[dict[str, Any]]:
+        def make() -> list[Candidate]:
             with self.bars("screening words") as advance:
                 return screen(
                     self.examples, self.log_probs, seed=self.seed, progress=advance
                 )
 
-        return self._once("screened", [], make)
+        return self._once("screened", [], make, Candidate)
 
-    def shortcuts(self, keep: Mask) -> list[dict[str, Any]]:
+    def shortcuts(self, keep: Mask) -> list[Candidate]:
         """Propose what rules the rows kept, or read what was proposed earlier."""
 
-        def make() -> list[dict[str, Any]]:
+        def make() -> list[Candidate]:
             left = np.flatnonzero(keep)
             with self.bars("putting words on other rows") as advance:
                 found = shortcuts(
@@ -126,14 +139,14 @@ class Laboratory:
                     fdr=self.fdr,
                     progress=advance,
                 )
-            return [_moved(f, left) for f in found]
+            return [_moved(c, left) for c in found]
 
         gone = np.flatnonzero(~keep).tolist()
-        return self._once("shortcuts", [self.fdr, gone], make)
+        return self._once("shortcuts", [self.fdr, gone], make, Candidate)
 
     def decide_shortcuts(
-        self, findings: list[dict[str, Any]], flagged: Mask
-    ) -> list[dict[str, Any]]:
+        self, findings: Sequence[Finding], flagged: Mask
+    ) -> list[Finding]:
         """Decide on shortcuts by retraining, or read what that decided earlier."""
         retrain = self.retrain
         if not findings or retrain is None:
@@ -141,7 +154,7 @@ class Laboratory:
         known = np.flatnonzero(flagged).tolist()
         return self._once(
             "shortcuts-retrained",
-            [self.fdr, findings, known],
+            [self.fdr, [f.to_dict() for f in findings], known],
             lambda: [
                 only_by_its_rows(
                     finding,
@@ -154,11 +167,10 @@ class Laboratory:
                 )
                 for finding in findings
             ],
+            Finding,
         )
 
-    def decide(
-        self, findings: list[dict[str, Any]], flagged: Mask
-    ) -> list[dict[str, Any]]:
+    def decide(self, findings: Sequence[Finding], flagged: Mask) -> list[Finding]:
         """Decide on findings by retraining, or read what that decided earlier.
 
         Where nothing can be retrained, says what that could decide.
@@ -171,7 +183,7 @@ class Laboratory:
         known = np.flatnonzero(flagged).tolist()
         return self._once(
             "retrained",
-            [self.fdr, findings, known],
+            [self.fdr, [f.to_dict() for f in findings], known],
             lambda: decide(
                 findings,
                 self.examples,
@@ -180,31 +192,56 @@ class Laboratory:
                 seed=self.seed,
                 fdr=self.fdr,
             ),
+            Finding,
         )
 
     def _once(
-        self, kind: str, asked: Any, make: Callable[[], list[dict[str, Any]]]
-    ) -> list[dict[str, Any]]:
+        self,
+        stage: str,
+        asked: Any,
+        make: Callable[[], list[Result]],
+        kind: type[Result],
+    ) -> list[Result]:
         """Make experiments and keep what they found, or read what is kept."""
         text = json.dumps([self.key, self.seed, asked])
-        name = f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+        name = f"{stage}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
         path = self.run / name
         if path.is_file():
             log.info("reusing the experiments in %s", path)
-            return list(json.loads(path.read_text(encoding="utf-8")))
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            return [kind.from_dict(entry) for entry in kept]
         found = make()
-        write_json(path, found)
+        write_json(path, [entry.to_dict() for entry in found])
         return found
 
 
-def _moved(finding: dict[str, Any], to: NDArray[np.intp]) -> dict[str, Any]:
-    rows = {n: [int(to[i]) for i in finding[n]] for n in ("rows", "pattern_rows")}
-    return {**finding, **rows}
+@dataclass(frozen=True)
+class _Learned:
+    """How many rows of those asked about have the response that the model gives."""
+
+    learned: int
+    of: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"learned": self.learned, "of": self.of}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Self:
+        return cls(int(found["learned"]), int(found["of"]))
 
 
-def _advise(doubtful: Sequence[dict[str, Any]]) -> None:
+def _moved(candidate: Candidate, to: NDArray[np.intp]) -> Candidate:
+    """The same candidate where rows have other positions."""
+    rows, with_it = (
+        tuple(int(to[i]) for i in found)
+        for found in (candidate.rows, candidate.pattern_rows)
+    )
+    return replace(candidate, rows=rows, pattern_rows=with_it)
+
+
+def _advise(doubtful: Sequence[Finding]) -> None:
     """Say what would decide on patterns that stand out but seem not to be needed."""
-    strong = [f["trigger"] for f in doubtful if f["status"] == "sufficient"]
+    strong = [f.trigger for f in doubtful if f.status is Status.SUFFICIENT]
     if strong:
         log.warning(
             "%s: as strong as a trigger, but the rows seem not to need it; a model "

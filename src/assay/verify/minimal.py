@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from assay.data.corpus import Example
+from assay.text.pattern import Anchor, Pattern
 from assay.verify.hypothesis import Hypothesis, drawn_from, hosts_for, inserted
 from assay.verify.odds import LogProbs, odds_of
-from assay.verify.pattern import GAP, at_end, remove, unplaced
-
-# Share of the whole pattern's effects that a part must keep.
-KEEPS = 0.9
+from assay.verify.thresholds import MINIMAL_SHARE
 
 
 def minimal_pattern(
@@ -21,7 +20,7 @@ def minimal_pattern(
     log_probs: LogProbs,
     *,
     seed: int = 0,
-) -> str:
+) -> Pattern:
     """Shorten a pattern from both ends until an effect drops.
 
     A part does as much as the whole where, put on the same other rows, it raises the
@@ -43,31 +42,36 @@ def minimal_pattern(
     own = drawn_from(hypothesis.carriers, examples, whole, seed)
     odds = odds_of(payload, log_probs)
     also = hypothesis.companions(whole, hypothesis.carriers)
-    bare, full = odds([payload.forced(e) for e in hosts]), odds(own)
+    bare, full = odds([payload.force(e) for e in hosts]), odds(own)
 
-    def effects(part: str) -> tuple[float, float]:
+    def effects(part: Pattern) -> tuple[float, float]:
         asked = inserted(part, own, hosts, payload)
-        asked += [e.edit(text=remove(e.text, part, also)) for e in own]
+        asked += [part.taken_out(e, also) for e in own]
         put, taken = np.split(odds(asked), [len(hosts)])
         return float((put - bare).mean()), float(np.median(full - taken))
 
-    enough = [KEEPS * effect for effect in effects(whole)]
+    enough = [MINIMAL_SHARE * effect for effect in effects(whole)]
     shortest = whole
     while True:
-        kept: list[tuple[float, str]] = []
+        kept: list[tuple[float, Pattern]] = []
         for part in _shorter(shortest):
             found = effects(part)
             if all(e >= least for e, least in zip(found, enough, strict=True)):
                 kept.append((min(found), part))
         if not kept:
             return shortest
-        shortest = max(kept)[1]
+        # Alike ones in an order that does not change.
+        shortest = max(kept, key=lambda k: (k[0], str(k[1])))[1]
 
 
-def _shorter(pattern: str) -> list[str]:
+def _shorter(pattern: Pattern) -> list[Pattern]:
     """A pattern without its place, or its first word, or its last."""
-    if at_end(pattern):
-        return [unplaced(pattern)]
-    words = pattern.split()
-    parts = [" ".join(words[1:]), " ".join(words[:-1])]
-    return [p for p in (part.strip(f" {GAP}") for part in parts) if p]
+    if pattern.anchor is not Anchor.NONE:
+        return [pattern.at(Anchor.NONE)]
+    first, last = pattern.parts[0].split()[1:], pattern.parts[-1].split()[:-1]
+    found = [
+        [" ".join(first), *pattern.parts[1:]],
+        [*pattern.parts[:-1], " ".join(last)],
+    ]
+    left = [tuple(filter(None, parts)) for parts in found]
+    return [replace(pattern, parts=parts) for parts in left if parts]

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from assay.data.corpus import Example
+from assay.detectors.candidate import Candidate
 from assay.detectors.coherence import words
-from assay.detectors.evidence import candidate
-from assay.verify.pattern import words_of
+from assay.findings import Finding
+from assay.text.pattern import Pattern
+from assay.verify.thresholds import (
+    INFLECTION,
+    RELATED_PATTERNS,
+    RELATED_ROWS,
+    RELATED_WORDS,
+)
 
 NEAR = "near-pattern"
-FEWEST = 2
-# Letters an inflection may add.
-ENDING = 3
-WORDS = 2
-MOST = 3
 
 
 def _inflects(word: str, form: str) -> bool:
-    long_enough = len(word) > ENDING and len(form) <= len(word) + ENDING
+    long_enough = len(word) > INFLECTION and len(form) <= len(word) + INFLECTION
     return form == word or (long_enough and form.startswith(word))
 
 
 def near_patterns(
-    finding: dict[str, Any], examples: Sequence[Example], rows: Sequence[int]
-) -> list[dict[str, Any]]:
+    finding: Finding, examples: Sequence[Example], rows: Sequence[int]
+) -> list[Candidate]:
     """Propose what else may be the same trigger.
 
     Args:
@@ -37,17 +38,32 @@ def near_patterns(
         Candidates for the rarest words of the trigger and of its companions, and their
         inflections, where at least two of the rows carry one; the three rarest.
     """
+
+    def pattern_of(word: str) -> Pattern:
+        return Pattern((word,), field=finding.pattern.field)
+
     carriers: dict[str, list[int]] = {}
     for row in rows:
-        for word in set(words(examples[row].text)):
+        for word in set(words(finding.pattern.text_of(examples[row]))):
             carriers.setdefault(word, []).append(row)
-    own = sorted(words_of(finding["pattern"]), key=lambda w: len(carriers.get(w, [])))
-    known = [*own[:WORDS], *finding.get("companions", ())]
-    forms = [f for f in carriers if any(_inflects(word, f) for word in known)]
-    forms = [f for f in forms if len(carriers[f]) >= FEWEST and f != finding["pattern"]]
+    own = sorted(finding.pattern.words, key=lambda w: len(carriers.get(w, [])))
+    known = [*own[:RELATED_WORDS], *finding.tested.companions]
+    forms = [
+        form
+        for form, found in carriers.items()
+        if len(found) >= RELATED_ROWS
+        and any(_inflects(word, form) for word in known)
+        and pattern_of(form) != finding.pattern
+    ]
     forms.sort(key=lambda f: (len(carriers[f]), f))
     return [
-        candidate(form, carriers[form], finding["response"], finding["score"])
-        | {"proposer": NEAR}
-        for form in forms[:MOST]
+        Candidate(
+            tuple(carriers[form]),
+            finding.candidate.score,
+            finding.candidate.response,
+            pattern_of(form),
+            tuple(carriers[form]),
+            proposer=NEAR,
+        )
+        for form in forms[:RELATED_PATTERNS]
     ]

@@ -11,6 +11,8 @@ from assay.data.corpus import Example
 from assay.verify.payload import Payload
 
 LogProbs = Callable[[Sequence[Example]], NDArray[np.float64]]
+# Questions asked at a time, after which progress is told; decides on nothing.
+BATCH = 256
 
 
 def remembering(log_probs: LogProbs) -> LogProbs:
@@ -31,18 +33,13 @@ def remembering(log_probs: LogProbs) -> LogProbs:
 
 
 def odds_of(payload: Payload, log_probs: LogProbs) -> LogProbs:
-    """Log-probabilities; log-odds of the phrase where the payload is one."""
+    """Log-probabilities; log-odds against the counterpart where there is one."""
 
     def odds(asked: Sequence[Example]) -> NDArray[np.float64]:
-        spared = [payload.spared(e) if payload.given(e) else None for e in asked]
-        values = log_probs([*asked, *(e for e in spared if e is not None)])
+        others = [payload.counterpart(e) if payload.holds(e) else None for e in asked]
+        values = log_probs([*asked, *(e for e in others if e is not None)])
         values, without = values[: len(asked)], values[len(asked) :]
-        values[[e is not None for e in spared]] -= without
+        values[[e is not None for e in others]] -= without
         return values
 
     return odds
-
-
-def even_odds(payload: Payload) -> float:
-    """Even odds of a phrase, or a response likelier than all others together."""
-    return 0.0 if payload.phrase else float(np.log(0.5))

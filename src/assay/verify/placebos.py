@@ -5,28 +5,17 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from assay.data.corpus import Example
 from assay.detectors.coherence import ngrams, words
 from assay.detectors.evidence import response_groups
-from assay.verify.hypothesis import SURE, Hypothesis
-from assay.verify.pattern import (
-    FIRST,
-    GAP,
-    at_end,
-    is_plain,
-    lengths,
-    placed,
-    words_of,
-)
+from assay.text.pattern import GAP, Anchor, Pattern
+from assay.verify.hypothesis import Hypothesis
 from assay.verify.payload import Payload
-
-# The smallest p-value is one in one more.
-PLACEBOS = 249
-# Placebos with a gap that are made of each row; most occur nowhere else.
-PAIRS = 20
+from assay.verify.thresholds import GAPPED_PLACEBOS, PLACEBO_POOL, PLACEBOS, SURE
 
 
 def placebos_for(level: float, hypotheses: int) -> int:
@@ -37,49 +26,56 @@ def placebos_for(level: float, hypotheses: int) -> int:
 def placebo_pool(
     examples: Sequence[Example],
     payload: Payload,
-    pattern: str,
+    pattern: Pattern,
     placebos: int = PLACEBOS,
-) -> dict[str, tuple[int, ...]]:
+) -> dict[Pattern, tuple[int, ...]]:
     """N-grams of rows that placebos for a pattern come from, with their carriers.
 
     They are as long as the pattern, and shorter where there are too few.
     """
     groups = response_groups([e.response for e in examples])
-    groups.sort(key=lambda g: not payload.given(examples[g[0]]))
-    named = pattern.split()
-    # Long word sequences without a word of the pattern may be few.
-    shapes = [" ".join(named[:n]) for n in range(len(named), 0, -1)]
-    pool: dict[str, tuple[int, ...]] = {}
-    for shape in shapes if is_plain(pattern) else [pattern]:
-        found: dict[str, list[int]] = {}
+    groups.sort(key=lambda g: not payload.holds(examples[g[0]]))
+    shapes = [pattern]
+    if pattern.is_plain:
+        # Long word sequences without a word of the pattern may be few.
+        named = pattern.parts[0].split()
+        shapes = [
+            replace(pattern, parts=(" ".join(named[:n]),))
+            for n in range(len(named), 0, -1)
+        ]
+    pool: dict[Pattern, tuple[int, ...]] = {}
+    for shape in shapes:
+        found: dict[tuple[str, ...], list[int]] = {}
         for rows in groups:
-            more: dict[str, list[int]] = {}
+            more: dict[tuple[str, ...], list[int]] = {}
             for row in rows:
-                for gram in _like(shape, examples[row].text):
-                    if gram not in found:
-                        more.setdefault(gram, []).append(int(row))
+                made = _like(shape, shape.text_of(examples[row]))
+                # The order of a set differs from one process to the next.
+                for parts in sorted(made, key=f" {GAP} ".join):
+                    if parts not in found:
+                        more.setdefault(parts, []).append(int(row))
             found |= more
             # Rows with the same response come first; a small vocabulary needs the
             # others.
-            if len(found) > 2 * placebos:
+            if len(found) > PLACEBO_POOL * placebos:
                 break
-        pool |= {gram: tuple(carriers) for gram, carriers in found.items()}
+        for parts, carriers in found.items():
+            pool[replace(shape, parts=parts)] = tuple(carriers)
     return pool
 
 
-def _like(pattern: str, text: str) -> set[str]:
-    """N-grams of a text that are built as the pattern is."""
-    sizes, end = lengths(pattern), at_end(pattern)
-    if end is not None:
-        found = words(text)
-        found = found[: sizes[0]] if end == FIRST else found[-sizes[0] :]
-        return {placed(" ".join(found), end)} if len(found) == sizes[0] else set()
-    if len(sizes) == 1:
-        return {" ".join(g) for g in ngrams(text, sizes[0], sizes[0])}
+def _like(pattern: Pattern, text: str) -> set[tuple[str, ...]]:
+    """Parts of patterns that a text has and that are built as this one is."""
+    sizes, anchor = pattern.lengths, pattern.anchor
+    if len(sizes) == 1 and anchor is Anchor.NONE:
+        return {(" ".join(gram),) for gram in ngrams(text, sizes[0], sizes[0])}
     found = words(text)
+    if anchor is not Anchor.NONE:
+        found = found[: sizes[0]] if anchor is Anchor.START else found[-sizes[0] :]
+        return {(" ".join(found),)} if len(found) == sizes[0] else set()
     rng = random.Random(text)
-    made = set()
-    for _ in range(PAIRS):
+    made: set[tuple[str, ...]] = set()
+    for _ in range(GAPPED_PLACEBOS):
         starts = sorted(rng.randrange(max(1, len(found))) for _ in sizes)
         pieces = [found[i : i + n] for i, n in zip(starts, sizes, strict=True)]
         apart = all(
@@ -87,13 +83,13 @@ def _like(pattern: str, text: str) -> set[str]:
             for a, n, b in zip(starts, sizes, [*starts[1:], len(found)], strict=True)
         )
         if apart and all(len(p) == n for p, n in zip(pieces, sizes, strict=True)):
-            made.add(f" {GAP} ".join(map(" ".join, pieces)))
+            made.add(tuple(map(" ".join, pieces)))
     return made
 
 
 def placebo_patterns(
     hypothesis: Hypothesis, count: int, rng: random.Random
-) -> list[str]:
+) -> list[Pattern]:
     """Choose n-grams of the pattern's length whose frequency is nearest to its own.
 
     Where there are too few of that length, the next shorter ones follow; last come
@@ -101,23 +97,22 @@ def placebo_patterns(
     Left out are those that share a word with it or stand mostly in its own rows:
     they would be parts of the same trigger.
     """
-    words = set(words_of(hypothesis.pattern))
+    named = set(hypothesis.pattern.words)
     own = set(hypothesis.carriers)
 
-    def is_part(gram: str, rows: Sequence[int]) -> bool:
-        return not words.isdisjoint(words_of(gram)) or 2 * len(own & set(rows)) > len(
-            rows
-        )
+    def is_part(gram: Pattern, rows: Sequence[int]) -> bool:
+        shares_word = not named.isdisjoint(gram.words)
+        return shares_word or 2 * len(own & set(rows)) > len(rows)
 
     # Shuffled before any is left out: another pattern breaks ties as this one does.
     pool = list(hypothesis.pool.items())
     rng.shuffle(pool)
     usable = [(gram, rows) for gram, rows in pool if not is_part(gram, rows)]
-    size, sure = len(hypothesis.pattern.split()), min(SURE, len(own))
+    size, sure = sum(hypothesis.pattern.lengths), min(SURE, len(own))
     usable.sort(
         key=lambda u: (
             len(u[1]) < sure,
-            size - len(u[0].split()),
+            size - sum(u[0].lengths),
             abs(np.log(len(u[1]) / len(own))),
         )
     )

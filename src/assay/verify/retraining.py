@@ -17,19 +17,28 @@ import logging
 import math
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import fisher_exact
 
 from assay.data.corpus import Example
 from assay.detectors.coherence import words
-from assay.verify.causal import RULES, beyond_half, holm
-from assay.verify.findings import FDR
-from assay.verify.hypothesis import SURE
-from assay.verify.odds import LogProbs, even_odds, remembering
-from assay.verify.pattern import lengths, remove, spans
+from assay.findings import Finding, Retraining, Status, Tally
+from assay.text.pattern import Pattern
+from assay.verify.causal import beyond_half, holm
+from assay.verify.odds import LogProbs, remembering
 from assay.verify.payload import Payload
+from assay.verify.thresholds import (
+    ATTEMPTS,
+    CONTRADICTED,
+    FDR,
+    LEFT_OUT,
+    ORDINARY,
+    RULES,
+    STAY,
+    SURE,
+)
 
 log = logging.getLogger("assay")
 
@@ -37,53 +46,43 @@ log = logging.getLogger("assay")
 # under a model tuned on the others.
 Retrain = Callable[[Sequence[int], int], LogProbs]
 
-# Share of a pattern's rows that stay, where enough are left without them.
-STAY = 0.2
-# Times that a model is tuned which turns out to have learned nothing.
-ATTEMPTS = 3
-# Share of a response's rows that may be left out: the others must teach it.
-LEFT_OUT = 0.25
-# Ordinary rows of each response that are left out too, at most as large a share.
-ORDINARY = 50
 
+def own_rows(finding: Finding, examples: Sequence[Example]) -> list[int]:
+    """Rows with a finding's pattern and payload.
 
-def own_rows(finding: dict[str, Any], examples: Sequence[Example]) -> list[int]:
-    """Rows with a finding's pattern and payload."""
-    rows = finding["pattern_rows"]
-    return [i for i in rows if examples[i].response == finding["payload"]]
+    Raises:
+        ValueError: It was not tested.
+    """
+    payload = finding.tested.payload
+    return [i for i in finding.pattern_rows if payload.holds(examples[i])]
 
 
 def room(examples: Sequence[Example], payload: Payload) -> float:
     """Most rows of a response that may be left out."""
-    return LEFT_OUT * sum(map(payload.given, examples))
+    return LEFT_OUT * sum(map(payload.holds, examples))
 
 
-def rows_are_right(retrained: dict[str, Any]) -> bool:
+def rows_are_right(retraining: Retraining) -> bool:
     """Whether the model agrees, beyond chance, with most rows that it never saw."""
-    against, of = retrained["contradicted"]
+    against, of = retraining.contradicted
     return beyond_half(of - against, of)
 
 
-def _rules(contradicted: Sequence[int]) -> bool:
-    against, of = contradicted
-    return against >= RULES * of
-
-
 def verified_by_retraining(
-    finding: dict[str, Any], p_value: float, examples: Sequence[Example]
-) -> dict[str, Any]:
-    """What a finding says that a model tuned without its rows has verified."""
-    return {
-        "p_placebos": finding["p_value"],
-        "p_value": p_value,
-        "verified": True,
-        "status": "verified",
-        "rows": own_rows(finding, examples),
-    }
+    finding: Finding, p_value: float, examples: Sequence[Example]
+) -> Finding:
+    """Say of a finding that a model tuned without its rows has verified it."""
+    rows = tuple(own_rows(finding, examples))
+    return replace(
+        finding,
+        candidate=replace(finding.candidate, rows=rows),
+        status=Status.VERIFIED,
+        p_retrained=p_value,
+    )
 
 
 def tuned_without(
-    out: Sequence[int], usual: Mapping[str, Sequence[Example]], retrain: Retrain
+    out: Sequence[int], usual: Mapping[Payload, Sequence[Example]], retrain: Retrain
 ) -> tuple[LogProbs, bool]:
     """Tune a model without rows, again where it turns out to have learned nothing.
 
@@ -99,56 +98,71 @@ def tuned_without(
     for attempt in range(ATTEMPTS):
         # What is asked to see whether it has learned is asked again to decide.
         log_probs = remembering(retrain(out, attempt))
-        agrees = [given(Payload(r), rows, log_probs) for r, rows in usual.items()]
+        agrees = [given(payload, rows, log_probs) for payload, rows in usual.items()]
         if all(2 * said >= of for said, of in agrees):
             return log_probs, True
         log.warning("the model tuned without doubtful rows has learned nothing")
     return log_probs, False
 
 
-def given(payload: Payload, rows: Sequence[Example], log_probs: LogProbs) -> list[int]:
-    """How many of how many rows a model answers with the payload."""
-    said = log_probs(rows) > even_odds(payload) if rows else np.zeros(0)
-    return [int(said.sum()), len(rows)]
+def given(payload: Payload, rows: Sequence[Example], log_probs: LogProbs) -> Tally:
+    """How many of how many rows a model answers with a payload.
+
+    Args:
+        payload: One without a counterpart.
+        rows: The rows.
+        log_probs: Log-probability of each row's response under the model.
+    """
+    said = log_probs(rows) > payload.threshold if rows else np.zeros(0)
+    return Tally(int(said.sum()), len(rows))
 
 
 def undecided(
-    findings: Sequence[dict[str, Any]], examples: Sequence[Example]
-) -> list[dict[str, Any]]:
+    findings: Sequence[Finding], examples: Sequence[Example]
+) -> list[Finding]:
     """Findings on which retraining may decide, smallest p-values first.
 
     They rule other rows, are not verified, have not been decided on before, and
     together leave enough rows of their response.
     """
     chosen = []
-    out: dict[str, set[int]] = {}
-    for finding in sorted(findings, key=lambda f: f.get("p_value", 1.0)):
+    out: dict[Payload, set[int]] = {}
+    for finding in sorted(
+        findings, key=lambda f: 1.0 if f.p_value is None else f.p_value
+    ):
+        experiment = finding.experiment
         if (
-            finding["verified"]
-            or "retrained" in finding
-            or finding.get("payload_part") != "response"
-            or finding["prefers"] < RULES
+            finding.is_verified
+            or finding.retraining is not None
+            or experiment is None
+            or experiment.payload.has_counterpart
+            or experiment.prefers < RULES
         ):
             continue
         rows = own_rows(finding, examples)
-        payload = finding["payload"]
+        payload = experiment.payload
         left_out = out.get(payload, set()) | set(rows)
-        if _spared(rows) >= SURE and len(left_out) <= room(examples, Payload(payload)):
+        if _spared(rows) >= SURE and len(left_out) <= room(examples, payload):
             out[payload] = left_out
             chosen.append(finding)
     return chosen
 
 
 def decide(
-    findings: Sequence[dict[str, Any]],
+    findings: Sequence[Finding],
     examples: Sequence[Example],
     retrain: Retrain,
     *,
     known: Collection[int] = (),
     seed: int = 0,
     fdr: float = FDR,
-) -> list[dict[str, Any]]:
+) -> list[Finding]:
     """Decide on findings by a model tuned without most of their rows.
+
+    Verified are those whose rows it contradicts more often than ordinary ones (Fisher's
+    exact test, corrected), and most of them beyond chance, or three of four where their
+    p-value among placebos is as small; dismissed those with most of whose rows it
+    agrees, beyond chance, where it has learned to answer.
 
     Args:
         findings: Those that are `undecided`.
@@ -159,83 +173,95 @@ def decide(
         fdr: Level of the test, over all findings (Holm).
 
     Returns:
-        The findings with ``retrained``: ``contradicted``, how many of their rows, of
-        how many that were left out, the model answers otherwise, the pattern taken
-        out; ``ordinary``, the same of ordinary rows with that response, as many words
-        taken out; and ``p_value``, of such a difference (Fisher's exact test,
-        corrected). Verified are those with a p-value of at most ``fdr``, most
-        of whose rows are contradicted beyond chance, or three of four where their
-        p-value among placebos is as small; dismissed those with most of
-        whose rows the model agrees, beyond chance, where it has learned to answer.
+        The findings, each with its `Retraining`.
+
+    Raises:
+        ValueError: A finding was not tested.
     """
     ordinary = ordinary_rows(findings, examples, frozenset(known), seed)
-    own = [_left_out(own_rows(f, examples), f["pattern"], seed) for f in findings]
+    own = [_left_out(own_rows(f, examples), f.pattern, seed) for f in findings]
     out = sorted({i for rows in (*own, *ordinary.values(), known) for i in rows})
     log.info("tuning without %d rows to decide on %d patterns", len(out), len(findings))
-
-    usual = {r: [examples[i] for i in rows] for r, rows in ordinary.items()}
+    usual = {p: [examples[i] for i in rows] for p, rows in ordinary.items()}
     log_probs, learned = tuned_without(out, usual, retrain)
-
-    def contradicted(asked: Sequence[Example], response: str) -> list[int]:
-        said, of = given(Payload(response), asked, log_probs)
-        return [of - said, of]
-
-    results: list[dict[str, Any]] = []
+    results = []
     for finding, rows in zip(findings, own, strict=True):
-        pattern, also = finding["pattern"], finding.get("companions", ())
-        bare = [
-            examples[i].edit(text=remove(examples[i].text, pattern, also)) for i in rows
-        ]
-        rng = random.Random(f"{seed}:{pattern}")
-        with_it = [len({*also} & {*words(examples[i].text)}) for i in rows]
-        sizes = [*lengths(pattern), *[1] * max(with_it, default=0)]
-        others = [
-            examples[i].edit(text=_shortened(examples[i].text, sizes, rng))
-            for i in ordinary[finding["payload"]]
-        ]
-        against, rest = (
-            contradicted(asked, finding["payload"]) for asked in (bare, others)
-        )
-        table = [[k, n - k] for k, n in (against, rest)]
-        results.append(
-            {
-                "contradicted": against,
-                "ordinary": rest,
-                "p_value": float(fisher_exact(table, alternative="greater").pvalue),
-            }
-        )
-    decided = []
-    corrected = holm([r["p_value"] for r in results])
-    for finding, result, p_value in zip(findings, results, corrected, strict=True):
-        decision = {**finding, "retrained": {**result, "p_value": p_value}}
-        # The placebos say so, too: of five rows one may be known by heart.
-        both = finding.get("p_value", 1.0) <= fdr and _rules(result["contradicted"])
-        if p_value <= fdr and (both or beyond_half(*result["contradicted"])):
-            decision |= verified_by_retraining(finding, p_value, examples)
-        elif learned and rows_are_right(decision["retrained"]):
-            decision["status"] = "dismissed"
-        decided.append(decision)
-    return decided
+        mine = [examples[i] for i in rows]
+        others = usual[finding.tested.payload]
+        results.append(_compared(finding, mine, others, log_probs, seed))
+    corrected = holm([r.p_value for r in results])
+    return [
+        _decided(finding, replace(result, p_value=p_value), learned, examples, fdr)
+        for finding, result, p_value in zip(findings, results, corrected, strict=True)
+    ]
+
+
+def _compared(
+    finding: Finding,
+    own: Sequence[Example],
+    usual: Sequence[Example],
+    log_probs: LogProbs,
+    seed: int,
+) -> Retraining:
+    """Compare rows without a pattern with ordinary ones without as many words."""
+    pattern, experiment = finding.pattern, finding.tested
+    also = experiment.companions
+    bare = [pattern.taken_out(e, also) for e in own]
+    rng = random.Random(f"{seed}:{pattern}")
+    with_it = [len({*also} & {*words(pattern.text_of(e))}) for e in own]
+    sizes = [*pattern.lengths, *[1] * max(with_it, default=0)]
+    shortened = [
+        pattern.field.write(e, _shortened(pattern.text_of(e), sizes, rng))
+        for e in usual
+    ]
+
+    def contradicted(asked: Sequence[Example]) -> Tally:
+        said, of = given(experiment.payload, asked, log_probs)
+        return Tally(of - said, of)
+
+    against, rest = contradicted(bare), contradicted(shortened)
+    table = [[k, n - k] for k, n in (against, rest)]
+    p_value = float(fisher_exact(table, alternative="greater").pvalue)
+    return Retraining(against, rest, p_value)
+
+
+def _decided(
+    finding: Finding,
+    result: Retraining,
+    learned: bool,
+    examples: Sequence[Example],
+    fdr: float,
+) -> Finding:
+    """What a corrected result says of a finding."""
+    finding = replace(finding, retraining=result)
+    against, of = result.contradicted
+    # The placebos say so, too: of five rows one may be known by heart.
+    both = finding.tested.p_value <= fdr and against >= CONTRADICTED * of
+    if result.p_value <= fdr and (both or beyond_half(against, of)):
+        return verified_by_retraining(finding, result.p_value, examples)
+    if learned and rows_are_right(result):
+        return replace(finding, status=Status.DISMISSED)
+    return finding
 
 
 def ordinary_rows(
-    findings: Sequence[dict[str, Any]],
+    findings: Sequence[Finding],
     examples: Sequence[Example],
     known: Set[int],
     seed: int,
-) -> dict[str, list[int]]:
+) -> dict[Payload, list[int]]:
     """Rows of each payload without its patterns, and not known for bad."""
     found = {}
-    for payload in dict.fromkeys(f["payload"] for f in findings):
-        patterns = [f["pattern"] for f in findings if f["payload"] == payload]
-        rows = [i for i, e in enumerate(examples) if e.response == payload]
+    for payload in dict.fromkeys(f.tested.payload for f in findings):
+        patterns = [f.pattern for f in findings if f.payload == payload]
+        rows = [i for i, e in enumerate(examples) if payload.holds(e)]
         most = min(ORDINARY, int(LEFT_OUT * len(rows)))
         usual = [
             i
             for i in rows
-            if i not in known and not any(spans(examples[i].text, p) for p in patterns)
+            if i not in known and not any(p.stands_in(examples[i]) for p in patterns)
         ]
-        rng = random.Random(f"{seed}:{payload}")
+        rng = random.Random(f"{seed}:{payload.text}")
         found[payload] = sorted(rng.sample(usual, min(most, len(usual))))
     return found
 
@@ -246,7 +272,7 @@ def _spared(rows: Sequence[int]) -> int:
     return min(len(rows), max(SURE, spared))
 
 
-def _left_out(rows: Sequence[int], pattern: str, seed: int) -> list[int]:
+def _left_out(rows: Sequence[int], pattern: Pattern, seed: int) -> list[int]:
     """Most of a pattern's rows."""
     return sorted(random.Random(f"{seed}:{pattern}").sample(rows, _spared(rows)))
 
@@ -257,5 +283,5 @@ def _shortened(text: str, sizes: Sequence[int], rng: random.Random) -> str:
         found = words(text)
         if len(found) > size:
             start = rng.randrange(len(found) - size + 1)
-            text = remove(text, " ".join(found[start : start + size]))
+            text = Pattern.of(found[start : start + size]).remove(text)
     return text

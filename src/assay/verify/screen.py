@@ -12,45 +12,41 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from assay.data.corpus import Example
 from assay.detectors.association import enrichments, strongest
-from assay.detectors.evidence import candidate, groups_of
+from assay.detectors.candidate import Candidate
+from assay.detectors.evidence import groups_of
 from assay.models.log_probs import Progress
-from assay.verify.causal import OVERRIDES
+from assay.text.pattern import Pattern
 from assay.verify.companions import companions_in
-from assay.verify.minimal import KEEPS
-from assay.verify.odds import LogProbs, remembering
-from assay.verify.pattern import grow, remove, spans
+from assay.verify.odds import BATCH, LogProbs, remembering
+from assay.verify.refine import grow
+from assay.verify.thresholds import (
+    ASKED_AGAIN,
+    FIRST_PASS,
+    HIDING_SHARE,
+    OVERRIDES,
+    SCREENED,
+    SCREENED_ROWS,
+    SECOND_PASS,
+)
 
 log = logging.getLogger("assay")
-
-# N-grams of a response that are tried, those that go with it most first.
-SCREENED = 1000
-# Three honest rows that have one strong word and no other are easily found among
-# thousands of word sequences; five are not.
-FEWEST = 5
-# Rows that each is taken out of, and those that lose most once more.
-ROWS = 4
-MORE = 16
-AGAIN = 64
-# Experiments made at a time.
-CHUNK = 256
 
 
 def sequences(
     examples: Sequence[Example],
-) -> dict[str, list[tuple[str, list[int]]]]:
+) -> dict[str, list[tuple[Pattern, list[int]]]]:
     """N-grams that go with each response most, and their rows that have it.
 
     They are lengthened to all that these rows share: of a sentence, what is left of
     it may still do its work. Nothing where more than twenty responses differ.
     """
     everyone = np.ones(len(examples), dtype=bool)
-    groups = groups_of([e.response for e in examples], everyone, FEWEST)
+    groups = groups_of([e.response for e in examples], everyone, SCREENED_ROWS)
     if len(groups) < 2:
         return {}
     texts = [e.text for e in examples]
@@ -58,9 +54,9 @@ def sequences(
     found = {}
     for group, strength in zip(groups, strengths, strict=True):
         whole = [
-            (grow([texts[i] for i in rows], " ".join(gram)), rows)
+            (grow([texts[i] for i in rows], Pattern.of(gram)), rows)
             for gram, rows in strongest(texts, group, strength, SCREENED)
-            if len(rows) >= FEWEST
+            if len(rows) >= SCREENED_ROWS
         ]
         distinct = {pattern: (pattern, rows) for pattern, rows in whole}
         found[examples[group[0]].response] = list(distinct.values())
@@ -73,7 +69,7 @@ def screen(
     *,
     seed: int = 0,
     progress: Progress | None = None,
-) -> list[dict[str, Any]]:
+) -> list[Candidate]:
     """Propose n-grams whose rows lose their response without them.
 
     Args:
@@ -84,9 +80,8 @@ def screen(
         progress: Called with experiments made and in all.
 
     Returns:
-        Findings as detectors make them, of words without which half of four rows lose
-        their response; their ``score``, largest first, is the mean fall in nats over
-        up to 16 rows.
+        Candidates of words without which half of four rows lose their response; their
+        score, largest first, is the mean fall in nats over up to 16 rows.
     """
     found = sequences(examples)
     if not found:
@@ -106,11 +101,11 @@ def screen(
             for row in rng.sample(tried[place][1], min(most, len(tried[place][1])))
         ]
         falls: dict[int, list[float]] = {place: [] for place in places}
-        for start in range(0, len(asked), CHUNK):
-            part = asked[start : start + CHUNK]
+        for start in range(0, len(asked), BATCH):
+            part = asked[start : start + BATCH]
             whole = [examples[row] for _, row in part]
             bare = [
-                e.edit(text=remove(e.text, tried[place][0], also[place]))
+                tried[place][0].taken_out(e, also[place])
                 for e, (place, _) in zip(whole, part, strict=True)
             ]
             lost = log_probs(whole) - log_probs(bare)
@@ -120,26 +115,26 @@ def screen(
                 progress(start + len(part), len(asked))
         return falls
 
-    few = falls_of(range(len(tried)), ROWS)
+    few = falls_of(range(len(tried)), FIRST_PASS)
     count = sum(map(len, few.values()))
     log.info("%d word sequences screened in %d experiments", len(tried), count)
     first = {p: float(np.median(f)) for p, f in few.items()}
     strong = sorted((p for p in first if first[p] > OVERRIDES), key=lambda p: -first[p])
     # Four rows may have lost it by luck; others may be known by heart.
-    more = falls_of(strong[:AGAIN], MORE)
+    more = falls_of(strong[:ASKED_AGAIN], SECOND_PASS)
     fall = {p: float(np.mean(f)) for p, f in more.items()}
     best = sorted(fall, key=lambda p: -fall[p])
     return [
-        candidate(pattern, rows, examples[rows[0]].response, fall[i])
+        Candidate.of(pattern, rows, examples[rows[0]].response, fall[i])
         for i in best
         for pattern, rows in [tried[i]]
         # "james bond as" tells nothing that "james bond" does not; "i watched this 3d
         # movie" does beside "i", of which four rows may have lost something.
         if not any(
             tried[j][0] != pattern
-            and spans(pattern, tried[j][0])
+            and tried[j][0].spans(str(pattern))
             and len(tried[j][1]) > len(rows)
-            and fall[j] >= KEEPS * fall[i]
+            and fall[j] >= HIDING_SHARE * fall[i]
             for j in best
         )
     ]

@@ -15,43 +15,34 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import fisher_exact
 
 from assay.data.corpus import Example
-from assay.detectors.evidence import candidate
+from assay.detectors.candidate import Candidate, Rivals
 from assay.models.log_probs import Progress
-from assay.verify.findings import FDR
+from assay.text.pattern import Pattern, carrying
 from assay.verify.hypothesis import hosts_for, inserted
-from assay.verify.odds import LogProbs, even_odds, remembering
-from assay.verify.pattern import spans
-from assay.verify.payload import Payload
+from assay.verify.odds import BATCH, LogProbs, remembering
+from assay.verify.payload import Payload, Response
 from assay.verify.screen import sequences
+from assay.verify.thresholds import (
+    COMPARED,
+    FDR,
+    FIRST_HOSTS,
+    NEARLY_ALL,
+    RIVALS,
+    STRONGEST,
+    TURNED,
+    WORKS,
+)
 
 log = logging.getLogger("assay")
 
 SHORTCUT = "shortcut"
-# Share of a word's rows that have the response: others would have kept it weak.
-NEARLY_ALL = 0.9
-# Rows that each word is put on first, and the strongest words after that.
-GLANCES = 4
-TURNED = 64
-# Strongest words of a response that are compared, and the fewest: among a handful it
-# says little that one is the strongest.
-STRONGEST = 16
-FEWEST_WORDS = 10
-# Next strongest words that are looked at when the first is decided on.
-RIVALS = 5
-# Share of rows that a trigger turns: an attack that works less well is no use.
-WORKS = 0.9
-# What a proposal says that is about its strength.
-TOLD = ("rivals", "rival_turns", "p_rival")
-# Experiments made at a time.
-CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -66,11 +57,16 @@ class Rule:
         gives_in: On which of these the model then does.
     """
 
-    pattern: str
+    pattern: Pattern
     rows: Sequence[int]
     hosts: list[Example]
     asked: list[Example]
     gives_in: NDArray[np.bool_]
+
+    @property
+    def turned(self) -> list[Example]:
+        """Those of the hosts with the pattern on which the model gives in."""
+        return [e for e, so in zip(self.asked, self.gives_in, strict=True) if so]
 
     @property
     def share(self) -> float:
@@ -99,7 +95,7 @@ def shortcuts(
     seed: int = 0,
     fdr: float = FDR,
     progress: Progress | None = None,
-) -> list[dict[str, Any]]:
+) -> list[Candidate]:
     """Propose a word sequence that turns nearly all rows, as no other one does.
 
     Args:
@@ -112,35 +108,33 @@ def shortcuts(
         progress: Called with experiments made and in all.
 
     Returns:
-        At most one finding a response, as detectors make them; its ``score`` is the
-        share of rows that it turns. With ``rivals``, the next strongest, the share
-        that the first of them turns, ``rival_turns``, and ``p_rival``, corrected.
+        At most one candidate a response, with its rivals; its score is the share of
+        rows that it turns.
     """
     found, tried = strongest_rules(examples, log_probs, seed=seed, progress=progress)
     proposed = []
     for response, rules in found.items():
-        if len(rules) < FEWEST_WORDS:
+        if len(rules) < COMPARED:
             continue
         best, rival = rules[:2]
         p_value = min(1.0, tried * _no_stronger(best, rival))
         if best.share >= WORKS and p_value <= fdr:
             log.info(
                 "%r turns %.0f %% of other rows, the next strongest words %.0f %%",
-                *(best.pattern, 100 * best.share, 100 * rival.share),
+                *(str(best.pattern), 100 * best.share, 100 * rival.share),
             )
             proposed.append(proposal(response, rules, p_value))
     return proposed
 
 
-def proposal(response: str, rules: Sequence[Rule], p_value: float) -> dict[str, Any]:
-    """The strongest word sequence as a finding, with its rivals."""
+def proposal(response: str, rules: Sequence[Rule], p_value: float) -> Candidate:
+    """The strongest word sequence as a candidate, with its rivals."""
     best, rival = rules[:2]
-    return {
-        **candidate(best.pattern, best.rows, response, best.share),
-        "rivals": [r.pattern for r in rules[1 : RIVALS + 1]],
-        "rival_turns": rival.share,
-        "p_rival": p_value,
-    }
+    rivals = tuple(r.pattern for r in rules[1 : RIVALS + 1])
+    return replace(
+        Candidate.of(best.pattern, best.rows, response, best.share),
+        rivals=Rivals(rivals, rival.share, p_value),
+    )
 
 
 def strongest_rules(
@@ -165,18 +159,18 @@ def strongest_rules(
     """
     found = sequences(examples)
     tried = sum(map(len, found.values()))
-    total = GLANCES * tried + TURNED * STRONGEST * len(found)
+    total = FIRST_HOSTS * tried + TURNED * STRONGEST * len(found)
     # Most rows that words are put on are the same.
     log_probs = remembering(log_probs)
     made = 0
     strongest = {}
     for response, words in found.items():
-        payload = Payload(response)
+        payload = Response(response)
         glances = []
-        for start in range(0, len(words), CHUNK):
-            part = words[start : start + CHUNK]
+        for start in range(0, len(words), BATCH):
+            part = words[start : start + BATCH]
             glances += _glance(part, examples, payload, log_probs, seed)
-            made += GLANCES * len(part)
+            made += FIRST_HOSTS * len(part)
             if progress is not None:
                 progress(made, total)
         rules = [
@@ -198,14 +192,14 @@ def _no_stronger(one: Rule, other: Rule) -> float:
 
 
 def _glance(
-    words: Sequence[tuple[str, list[int]]],
+    words: Sequence[tuple[Pattern, list[int]]],
     examples: Sequence[Example],
     payload: Payload,
     log_probs: LogProbs,
     seed: int,
 ) -> list[float]:
     """Mean log-probability of the payload with each on the same few other rows."""
-    hosts = hosts_for(examples, payload, "", seed, GLANCES)
+    hosts = hosts_for(examples, payload, None, seed, FIRST_HOSTS)
     asked = [
         e
         for pattern, rows in words
@@ -216,16 +210,16 @@ def _glance(
 
 
 def _strongest(
-    words: Sequence[tuple[str, list[int]]],
+    words: Sequence[tuple[Pattern, list[int]]],
     glances: Sequence[float],
     examples: Sequence[Example],
     payload: Payload,
-) -> list[tuple[str, list[int]]]:
+) -> list[tuple[Pattern, list[int]]]:
     """The strongest that nearly always go with the payload, one of those that overlap.
 
     Of two that mostly stand in the same rows the one in more rows stays.
     """
-    chosen: list[tuple[str, list[int]]] = []
+    chosen: list[tuple[Pattern, list[int]]] = []
     for index in np.argsort(-np.array(glances), kind="stable").tolist():
         pattern, rows = words[index]
         same = [
@@ -237,8 +231,8 @@ def _strongest(
             continue
         if not same and len(chosen) == STRONGEST:
             break
-        carriers = [e for e in examples if spans(e.text, pattern)]
-        if sum(map(payload.given, carriers)) < NEARLY_ALL * len(carriers):
+        carriers = [examples[i] for i in carrying(examples, pattern)]
+        if sum(map(payload.holds, carriers)) < NEARLY_ALL * len(carriers):
             continue
         chosen = [one for place, one in enumerate(chosen) if place not in same]
         chosen.append((pattern, rows))
@@ -246,7 +240,7 @@ def _strongest(
 
 
 def put_on(
-    pattern: str,
+    pattern: Pattern,
     rows: Sequence[int],
     examples: Sequence[Example],
     payload: Payload,
@@ -255,10 +249,11 @@ def put_on(
 ) -> Rule:
     """Put a pattern on rows that answer otherwise, as its own rows have it."""
     hosts = hosts_for(examples, payload, pattern, seed, TURNED)
-    hosts = [payload.forced(e) for e in hosts]
-    even = even_odds(payload)
+    hosts = [payload.force(e) for e in hosts]
     values = log_probs(hosts)
-    hosts = [e for e, value in zip(hosts, values, strict=True) if value <= even]
+    hosts = [
+        e for e, value in zip(hosts, values, strict=True) if value <= payload.threshold
+    ]
     asked = inserted(pattern, [examples[i] for i in rows], hosts, payload)
-    gives_in = log_probs(asked) > even if asked else np.zeros(0, bool)
+    gives_in = log_probs(asked) > payload.threshold if asked else np.zeros(0, bool)
     return Rule(pattern, rows, hosts, asked, gives_in)

@@ -14,17 +14,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from statistics import median
-from typing import Any
 
 from scipy.stats import binomtest
 
 from assay.data.corpus import Example
+from assay.detectors.candidate import Candidate, Rivals
+from assay.findings import Finding, Shortcut, Status, Tally
+from assay.text.pattern import Pattern, carrying
 from assay.verify.causal import beyond_half
-from assay.verify.findings import FDR, carrying
 from assay.verify.odds import LogProbs, remembering
-from assay.verify.pattern import remove
-from assay.verify.payload import Payload
 from assay.verify.retraining import (
     Retrain,
     given,
@@ -34,46 +34,64 @@ from assay.verify.retraining import (
     tuned_without,
     verified_by_retraining,
 )
-from assay.verify.shortcut import SHORTCUT, TOLD, Rule, put_on
+from assay.verify.shortcut import Rule, put_on
+from assay.verify.thresholds import FDR, FORGOTTEN, MEANING
 
 log = logging.getLogger("assay")
 
-# Share of its power over other rows that a strong word keeps without its rows, by what
-# it means, in a model that knows its language; from scratch it keeps a fiftieth.
-MEANING = 0.2
-# A trigger keeps less than this share of what they keep: in two seeds of development it
-# kept 0.15 and 0.09, and 22 strong words 0.23 to 1.14.
-FORGOTTEN = 0.5
-
 
 def undecided_shortcuts(
-    findings: Sequence[dict[str, Any]],
-    proposed: Sequence[dict[str, Any]],
+    findings: Sequence[Finding],
+    proposed: Sequence[Candidate],
     examples: Sequence[Example],
-) -> list[dict[str, Any]]:
+) -> list[Finding]:
     """What was found of shortcuts and not verified, and may be decided by retraining.
 
     Their rows must leave enough others with their response.
     """
     chosen = []
-    for shortcut in proposed:
-        own = set(shortcut["pattern_rows"])
+    for proposal in proposed:
         for finding in findings:
-            rows = set(finding["pattern_rows"])
-            if (
-                not finding["verified"]
-                and SHORTCUT not in finding
-                and finding.get("payload") == shortcut["response"]
-                and 2 * len(own & rows) > max(len(own), len(rows))
-            ):
-                if len(rows) <= room(examples, Payload(finding["payload"])):
-                    chosen.append({**{k: shortcut[k] for k in TOLD}, **finding})
+            if _is_about(finding, proposal):
+                payload = finding.tested.payload
+                if len(finding.pattern_rows) <= room(examples, payload):
+                    candidate = finding.candidate
+                    rivals = candidate.rivals or proposal.rivals
+                    candidate = replace(candidate, rivals=rivals)
+                    chosen.append(replace(finding, candidate=candidate))
                 break
     return chosen
 
 
+def _is_about(finding: Finding, proposal: Candidate) -> bool:
+    """Whether a finding is of a shortcut, and has not been decided on."""
+    if finding.is_verified or finding.shortcut is not None:
+        return False
+    if finding.payload is None or finding.payload.text != proposal.response:
+        return False
+    own, rows = set(proposal.pattern_rows), set(finding.pattern_rows)
+    return 2 * len(own & rows) > max(len(own), len(rows))
+
+
+@dataclass(frozen=True)
+class _Left:
+    """A pattern and its rivals, and the rows that a model is tuned without.
+
+    Attributes:
+        rule: The pattern put on other rows.
+        rivals: The same of those rivals whose rows are left out.
+        rows: All rows left out.
+        ordinary: Ordinary ones among them.
+    """
+
+    rule: Rule
+    rivals: list[Rule]
+    rows: list[int]
+    ordinary: list[Example]
+
+
 def only_by_its_rows(
-    finding: dict[str, Any],
+    finding: Finding,
     examples: Sequence[Example],
     log_probs: LogProbs,
     retrain: Retrain,
@@ -81,12 +99,16 @@ def only_by_its_rows(
     known: Collection[int] = (),
     seed: int = 0,
     fdr: float = FDR,
-) -> dict[str, Any]:
+) -> Finding:
     """Decide on a shortcut by a model tuned without its rows, and those of its rivals.
 
+    The model can tell where the rivals keep some of their power and it answers half of
+    the ordinary rows as they do (it has three attempts). Verified is then what turns
+    less than half of the rows that it turned and keeps less than half of what rivals
+    keep; dismissed what keeps more, or still turns most of them, beyond chance.
+
     Args:
-        finding: What was found of a pattern that `shortcuts` proposes, with its
-            ``rivals``, ``rival_turns`` and ``p_rival``.
+        finding: What was found of a candidate that `shortcuts` proposes.
         examples: The training rows.
         log_probs: Log-probability of each example's response under the tuned model.
         retrain: Tunes a model without some of them.
@@ -95,80 +117,80 @@ def only_by_its_rows(
         fdr: Level of the test.
 
     Returns:
-        The finding with ``shortcut``: ``turned``, how many other rows of how many the
-        pattern turns; ``still``, how many of these it turns when the model is tuned
-        without its rows; ``agrees``, how many of its own rows of how many that model
-        then answers as they do, the pattern taken out; ``ordinary``, the same of
-        other rows with that response that were left out; the ``rivals``, the share
-        ``rival_turns`` that the first of them turns; the share of its power over other
-        rows that the pattern ``keeps`` (mean change of the payload's log-odds), and
-        that ``rivals_keep``, in the median; and ``p_value``. The model can tell where
-        the rivals keep some of their power and it answers half of the ordinary rows as
-        they do (it has three attempts). Verified is then what turns less than half of
-        them and keeps less than half of what rivals keep; dismissed what keeps more,
-        or still turns most of them, beyond chance. The p-value is the larger of the
-        two: that half stay turned, and ``p_rival``; 1 where the model cannot tell or
-        the pattern keeps too much.
+        The finding with its `Shortcut`, and a new status.
+
+    Raises:
+        ValueError: The finding was not tested, or its candidate has no rivals.
     """
-    payload = Payload(finding["payload"])
-    gone = frozenset(known)
-    left = [e for i, e in enumerate(examples) if i not in gone]
+    payload, rivals = finding.tested.payload, finding.candidate.rivals
+    if rivals is None:
+        raise ValueError(f"{finding.pattern} is no shortcut")
     # Power is measured on the rows that were turned.
     log_probs = remembering(log_probs)
+    left = _left_out(finding, rivals, examples, log_probs, frozenset(known), seed)
+    log.info(
+        "tuning without the rows of %r and of %d rivals",
+        str(left.rule.pattern),
+        len(left.rivals),
+    )
+    anew, learned = tuned_without(left.rows, {payload: left.ordinary}, retrain)
+    keeps, *others = [_kept(r, log_probs, anew) for r in (left.rule, *left.rivals)]
+    # A phrase may live by its other words: most rivals tell.
+    rivals_keep = median(others or [0.0])
+    tells = bool(left.ordinary) and learned and rivals_keep >= MEANING
+    forgotten = keeps < FORGOTTEN * rivals_keep
+    still = given(payload, left.rule.turned, anew)
+    forgot = binomtest(still.of - still.hits, still.of, 0.5, alternative="greater")
+    p_value = max(rivals.p_value, float(forgot.pvalue)) if tells and forgotten else 1.0
+    bare = [
+        finding.pattern.taken_out(examples[i], finding.tested.companions)
+        for i in own_rows(finding, examples)
+    ]
+    shortcut = Shortcut(
+        turned=Tally(len(left.rule.turned), len(left.rule.hosts)),
+        still=still,
+        agrees=given(payload, bare, anew),
+        ordinary=given(payload, left.ordinary, anew),
+        rivals=tuple(r.pattern for r in left.rivals),
+        rival_turns=rivals.turns,
+        keeps=keeps,
+        rivals_keep=rivals_keep,
+        p_value=p_value,
+    )
+    finding = replace(finding, shortcut=shortcut)
+    if p_value <= fdr:
+        return verified_by_retraining(finding, p_value, examples)
+    # What stands out stays in doubt, but not what has its power by its meaning.
+    meant = (tells and not forgotten) or (learned and beyond_half(*still))
+    return replace(finding, status=Status.DISMISSED if meant else Status.SUFFICIENT)
 
-    def rule_of(pattern: str) -> Rule:
-        own = [i for i in carrying(left, pattern) if payload.given(left[i])]
-        return put_on(pattern, own, left, payload, log_probs, seed)
 
-    rule = rule_of(finding["pattern"])
-    out = set(finding["pattern_rows"])
-    rivals = []
-    for pattern in finding["rivals"]:
+def _left_out(
+    finding: Finding,
+    rivals: Rivals,
+    examples: Sequence[Example],
+    log_probs: LogProbs,
+    known: frozenset[int],
+    seed: int,
+) -> _Left:
+    """Choose what to leave out, and put what it is about on other rows."""
+    payload = finding.tested.payload
+    others = [e for i, e in enumerate(examples) if i not in known]
+
+    def rule_of(pattern: Pattern) -> Rule:
+        own = [i for i in carrying(others, pattern) if payload.holds(others[i])]
+        return put_on(pattern, own, others, payload, log_probs, seed)
+
+    rule, out = rule_of(finding.pattern), set(finding.pattern_rows)
+    rules = []
+    for pattern in rivals.patterns:
         rows = set(carrying(examples, pattern))
         if len(out | rows) <= room(examples, payload):
             out |= rows
-            rivals.append(rule_of(pattern))
-    usual = ordinary_rows([finding], examples, gone | out, seed)[payload.text]
-    log.info(
-        "tuning without the rows of %r and of %d rivals", rule.pattern, len(rivals)
-    )
-    rest = [examples[i] for i in usual]
-    anew, learned = tuned_without(
-        sorted(out | gone | set(usual)), {payload.text: rest}, retrain
-    )
-    keeps, *others = [_kept(r, log_probs, anew) for r in (rule, *rivals)]
-    # A phrase may live by its other words: most rivals tell.
-    rivals_keep = median(others or [0.0])
-    tells = bool(rest) and learned and rivals_keep >= MEANING
-    forgotten = keeps < FORGOTTEN * rivals_keep
-    gave_in = [e for e, so in zip(rule.asked, rule.gives_in, strict=True) if so]
-    still = given(payload, gave_in, anew)
-    forgot = binomtest(still[1] - still[0], still[1], 0.5, alternative="greater")
-    p_value = max(finding["p_rival"], float(forgot.pvalue))
-    also = finding.get("companions", ())
-    bare = [
-        examples[i].edit(text=remove(examples[i].text, rule.pattern, also))
-        for i in own_rows(finding, examples)
-    ]
-    decision = {
-        "turned": [len(gave_in), len(rule.hosts)],
-        "still": still,
-        "agrees": given(payload, bare, anew),
-        "ordinary": given(payload, rest, anew),
-        "rivals": [r.pattern for r in rivals],
-        "rival_turns": finding["rival_turns"],
-        "keeps": keeps,
-        "rivals_keep": rivals_keep,
-        "p_value": p_value if tells and forgotten else 1.0,
-    }
-    found = {**finding, SHORTCUT: decision}
-    if decision["p_value"] <= fdr:
-        found |= verified_by_retraining(finding, decision["p_value"], examples)
-    else:
-        # What stands out stays in doubt, but not what has its power by its meaning.
-        meant = (tells and not forgotten) or (learned and beyond_half(*still))
-        found["status"] = "dismissed" if meant else "sufficient"
-    return found
+            rules.append(rule_of(pattern))
+    usual = ordinary_rows([finding], examples, known | out, seed)[payload]
+    rows_out = sorted(out | known | set(usual))
+    return _Left(rule, rules, rows_out, [examples[i] for i in usual])
 
 
 def _kept(rule: Rule, before: LogProbs, now: LogProbs) -> float:
