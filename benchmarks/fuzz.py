@@ -636,7 +636,7 @@ def main(
         return
     from provenance import provenance
 
-    from assay.files import write_json
+    from assay.util.files import write_json
 
     work.mkdir(parents=True, exist_ok=True)
     chunks, died = run_all(inputs, seed, work)

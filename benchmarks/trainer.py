@@ -23,10 +23,10 @@ import typer
 from provenance import HERE, provenance
 
 from assay.data.read import read_corpus
-from assay.files import write_json
 from assay.models.encode import IGNORED, collate, encode
 from assay.models.load import LanguageModel, load_model
 from assay.models.tune import TuneSettings, tune
+from assay.util.files import write_json
 
 SIDES = ("ours", "trainer")
 SETTINGS = TuneSettings(

@@ -13,18 +13,25 @@ from typing import Any
 
 import pandas as pd
 
-from assay import scanning
 from assay.data.corpus import Corpus
-from assay.data.layout import reason
 from assay.data.objects import as_corpus, as_given
 from assay.errors import AssayError
-from assay.findings import Finding, Found, Status, dismissed_in, reported_in, verified
 from assay.influence.passes import evaluating
 from assay.models.load import LanguageModel, check_model
 from assay.models.tune import TuneSettings
-from assay.runs import as_scanned, clean, new_run, read_scores, read_summary
+from assay.runs.folder import as_scanned, clean, new_run, read_scores, read_summary
+from assay.scanning import pipeline
 from assay.settings import Bars, scan_settings, silent
-from assay.visible import visible
+from assay.util.escape import visible
+from assay.util.messages import reason
+from assay.verify.finding import (
+    Finding,
+    Found,
+    Status,
+    dismissed_in,
+    reported_in,
+    verified,
+)
 
 _FINDING = (
     "status",
@@ -366,7 +373,7 @@ def scan(
         if lm is not None:
             check_model(lm)
         with nullcontext(Path(run)) if run is not None else new_run() as folder:
-            summary = scanning.scan(
+            summary = pipeline.scan(
                 corpus,
                 folder,
                 chosen,

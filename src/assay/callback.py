@@ -19,10 +19,10 @@ from transformers import (
 from assay.api import Report, scan
 from assay.data.objects import as_corpus
 from assay.errors import AssayError
-from assay.files import check_outputs
 from assay.models.load import LanguageModel
-from assay.runs import earlier_config, files_of
+from assay.runs.folder import earlier_config, files_of
 from assay.settings import scan_settings
+from assay.util.files import check_outputs
 
 log = logging.getLogger("assay")
 

@@ -10,7 +10,7 @@ from typing import Any
 from assay.detectors import DEFAULT, INFLUENCE
 from assay.errors import AssayError
 from assay.influence.passes import PassSettings
-from assay.ranges import check_settings
+from assay.util.ranges import check_settings
 from assay.verify.thresholds import FDR
 
 Bars = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
@@ -20,7 +20,7 @@ Bars = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 class ScanSettings:
     """How a scan is run.
 
-    Numbers have to be in the ranges of `assay.ranges.RANGES`.
+    Numbers have to be in the ranges of `assay.util.ranges.RANGES`.
 
     Attributes:
         detector: The detector whose flags count; the others' scores are kept too.

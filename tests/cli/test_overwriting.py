@@ -258,7 +258,7 @@ def test_runs_of_the_same_second_have_their_own_folders(
         def now(cls, tz: object = None) -> Stopped:
             return cls(2026, 1, 2, 3, 4, 5)
 
-    monkeypatch.setattr("assay.runs.datetime", Stopped)
+    monkeypatch.setattr("assay.runs.folder.datetime", Stopped)
     words = ["scan", "rows.jsonl", "--model", "model", "--rank", "2", "--no-verify"]
     for _ in range(2):
         assert run(words) in (0, 1)
@@ -343,8 +343,8 @@ def test_demo_goes_on_with_its_own_and_replaces_others_when_asked(
     def begin(*_: object, **__: object) -> None:
         raise Begun
 
-    monkeypatch.setattr("assay.demo.base_model", begin)
-    from assay.demo import DemoSettings, demo
+    monkeypatch.setattr("assay.bench.demo.base_model", begin)
+    from assay.bench.demo import DemoSettings, demo
 
     out, settings = work / "out", DemoSettings(fast=True, rows=60, poisons=5)
     with pytest.raises(Begun):

@@ -239,7 +239,7 @@ def test_a_scan_that_would_not_fit_stops_before_any_pass(
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
         for stage in ("query_gradients", "fit_factors", "score_rows", "query_states"):
-            patch.setattr(f"assay.gather.{stage}", started)
+            patch.setattr(f"assay.scanning.measure.{stage}", started)
         for method in ("ekfac", "identity", "repsim"):
             more = ["--max-memory", "0.001", "--attribution", method]
             assert run(small.scan_words(out, *more)) == 2

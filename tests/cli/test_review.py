@@ -16,8 +16,8 @@ import pytest
 
 from assay.cli import run
 from assay.cli.review import LONGEST, marked, reason_for, show
-from assay.decisions import decide, write_decisions
-from assay.review import Suspect
+from assay.runs.decisions import decide, write_decisions
+from assay.runs.suspects import Suspect
 from tests.cli.conftest import only_line
 from tests.conftest import Demo
 

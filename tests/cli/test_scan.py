@@ -12,7 +12,7 @@ from rich.cells import cell_len
 
 from assay.cli import run, scan
 from assay.cli.scan import describe_dismissed
-from assay.findings import Finding, Group
+from assay.verify.finding import Finding, Group
 from tests.cli.conftest import attach_terminal, module
 from tests.conftest import Demo, Small
 from tests.made import RETRAINED, SHORTCUT, candidate_entry, made

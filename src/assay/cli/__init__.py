@@ -13,8 +13,8 @@ import typer
 import assay
 from assay.cli import attack, clean, demo, evaluate, plan, report, review, scan, tune
 from assay.cli.console import ConsoleHandler, fail, set_quiet
-from assay.crash import explain, is_out_of_memory
 from assay.errors import AssayError
+from assay.util.crash import explain, is_out_of_memory
 
 # Bars of libraries would write across ours, and into logs.
 os.environ.setdefault("TQDM_DISABLE", "1")

@@ -11,8 +11,8 @@ import typer
 from assay.cli import options as o
 from assay.cli.config import ConfigOption
 from assay.cli.console import console, safe
-from assay.data.layout import reason
 from assay.errors import AssayError
+from assay.util.messages import reason
 
 AttackOption = Annotated[
     str,
@@ -53,7 +53,7 @@ def attack_command(
     """Poison rows; a second file OUT.attack.json says which, and the trigger."""
     from assay.attacks import ATTACKS, check_attack
     from assay.data.write import write_corpus
-    from assay.files import check_outputs, write_json
+    from assay.util.files import check_outputs, write_json
 
     check_attack(attack)
     if not out.name:

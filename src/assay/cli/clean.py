@@ -44,8 +44,8 @@ def clean_command(
     """Write the clean and the removed rows in the input's own format."""
     corpus = o.read(input, format, map, split, skip_bad_rows, response_marker)
     from assay.data.write import write_corpus
-    from assay.files import check_outputs
-    from assay.runs import clean
+    from assay.runs.folder import clean
+    from assay.util.files import check_outputs
 
     folder = out or run
     paths = [folder / f"{name}{corpus.suffix}" for name in ("clean", "removed")]

@@ -13,9 +13,9 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 import yaml
 
-from assay.data.layout import reason, shortened
 from assay.errors import AssayError
-from assay.files import replacing
+from assay.util.files import replacing
+from assay.util.messages import reason, shortened
 
 EXPECTED = {
     bool: "true or false",

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import NoReturn
@@ -24,9 +24,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from assay.visible import visible
-
-ProgressCallback = Callable[[int, int], None]
+from assay.util.escape import visible
+from assay.util.progress import Progress as Advance
 
 _UNCLOSED_TAG = re.compile(r"\[(?=[a-z#/@][^\[\]]*\Z)")
 
@@ -88,7 +87,7 @@ def _shared_console(terminal: bool, no_color: bool) -> Console:
 
 
 @contextmanager
-def progress_bar(label: str) -> Iterator[ProgressCallback]:
+def progress_bar(label: str) -> Iterator[Advance]:
     """Show a progress bar while the block runs, if stderr is a terminal.
 
     Args:

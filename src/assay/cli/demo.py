@@ -57,8 +57,8 @@ def demo_command(
     quiet: o.QuietOption = False,
 ) -> None:
     """Poison data, tune, scan without knowing the poison, clean, retune, compare."""
+    from assay.bench.demo import DemoSettings, demo
     from assay.data.read import read_corpus
-    from assay.demo import DemoSettings, demo
 
     if sst2 is None and not fast and SST2.is_dir():
         sst2 = SST2

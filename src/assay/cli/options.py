@@ -11,7 +11,7 @@ import typer
 
 from assay.cli.console import set_quiet
 from assay.errors import AssayError
-from assay.ranges import RANGES, check_number
+from assay.util.ranges import RANGES, check_number
 
 if TYPE_CHECKING:
     from assay.data.corpus import Corpus

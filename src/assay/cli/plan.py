@@ -61,10 +61,10 @@ def plan_command(
     eigendecomposition, and writes nothing.
     """
     corpus = o.read(input, format, map, split, skip_bad_rows, response_marker)
-    from assay.job import job_of
     from assay.models.bases import check_base
     from assay.models.load import load_model
-    from assay.prepare import plan_scan, prepare
+    from assay.scanning.inputs import plan_scan, prepare
+    from assay.scanning.job import job_of
 
     job = job_of(
         corpus,

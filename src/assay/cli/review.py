@@ -16,12 +16,12 @@ from assay.cli import options as o
 from assay.cli.config import read_yaml
 from assay.cli.console import console, safe
 from assay.errors import AssayError
-from assay.visible import visible
+from assay.util.escape import visible
 
 if TYPE_CHECKING:
     from assay.data.corpus import Corpus
-    from assay.decisions import Decision
-    from assay.review import Suspect
+    from assay.runs.decisions import Decision
+    from assay.runs.suspects import Suspect
 
 log = logging.getLogger("assay")
 
@@ -119,7 +119,7 @@ def _asked() -> str:
 def _walk(
     listed: list[Suspect], decisions: dict[str, Decision], path: Path, again: bool
 ) -> None:
-    from assay.decisions import decide, write_decisions
+    from assay.runs.decisions import decide, write_decisions
 
     def following(at: int) -> int:
         while not again and at < len(listed) and listed[at].id in decisions:
@@ -156,7 +156,7 @@ def _data(
     response_marker: str | None,
 ) -> tuple[str | None, Corpus | None]:
     """Find the data of a run: the name of the input, and its rows if at hand."""
-    from assay.runs import earlier_config
+    from assay.runs.folder import earlier_config
 
     config = earlier_config(run) or {}
     if input is not None:
@@ -222,11 +222,11 @@ def review_command(
     they are made; the same command goes on where you stopped. Where stdin is no
     terminal, each line is a key.
     """
-    from assay.decisions import read_decisions, row_hash
-    from assay.files import check_outputs
-    from assay.review import export as write_csv
-    from assay.review import suspects
-    from assay.runs import files_of, read_scores
+    from assay.runs.decisions import read_decisions, row_hash
+    from assay.runs.folder import files_of, read_scores
+    from assay.runs.suspects import export as write_csv
+    from assay.runs.suspects import suspects
+    from assay.util.files import check_outputs
 
     path = run / "decisions.jsonl"
     if export is not None:

@@ -17,12 +17,12 @@ from rich.table import Table
 from assay.cli import options as o
 from assay.cli.config import ConfigOption, save_options
 from assay.cli.console import console, progress_bar, safe
-from assay.data.layout import shortened
 from assay.errors import AssayError
+from assay.util.messages import shortened
 
 if TYPE_CHECKING:
     from assay.data.corpus import Corpus
-    from assay.findings import Finding, Found
+    from assay.verify.finding import Finding, Found
 
 
 # Lines of a small terminal, and of them for all but the findings and the rows: verdict,
@@ -36,7 +36,7 @@ WORDS = 40
 
 def describe(found: Found) -> str:
     """Say in a few lines what a finding is, as markup."""
-    from assay.findings import Finding
+    from assay.verify.finding import Finding
 
     words = f"  {len(found.rows)} rows"
     if not isinstance(found, Finding):
@@ -122,7 +122,7 @@ def show_summary(summary: dict[str, Any], corpus: Corpus, run: Path) -> None:
     """
     import pandas as pd
 
-    from assay.findings import dismissed_in, reported_in
+    from assay.verify.finding import dismissed_in, reported_in
 
     out = console()
     style = {"poisoned": "bold red", "suspicious": "yellow"}.get(
@@ -225,8 +225,8 @@ def scan_command(
         # One voice is enough; errors are told by each.
         logging.getLogger("assay").setLevel(logging.ERROR)
     corpus = o.read(input, format, map, split, skip_bad_rows, response_marker)
-    from assay.runs import new_run
-    from assay.scanning import scan
+    from assay.runs.folder import new_run
+    from assay.scanning.pipeline import scan
     from assay.settings import silent
 
     inputs = o.read(queries) if queries else None

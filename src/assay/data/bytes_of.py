@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from assay.data.layout import COMPRESSED, reason
+from assay.data.layout import COMPRESSED
 from assay.errors import AssayError
+from assay.util.messages import reason
 
 _PIECE = 2**24
 # A packed file of a few megabytes can hold more than any memory.

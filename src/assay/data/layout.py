@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from assay.errors import AssayError
+from assay.util.messages import listed
 
 # What compresses a file; all are read and written through pyarrow.
 COMPRESSED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".lz4": "lz4"}
@@ -25,9 +25,6 @@ SUFFIXES = {
 }
 Quoting = Literal[0, 3]
 Record = dict[str, Any]
-# A hostile file can name a million columns, each a page long.
-_NAMED = 20
-_NAME = 60
 
 
 @dataclass(frozen=True)
@@ -145,20 +142,6 @@ def container_of(name: str) -> str | None:
     return SUFFIXES.get(inner)
 
 
-def shortened(text: str, length: int) -> str:
-    """Cut a text for messages."""
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def listed(names: Iterable[Any]) -> str:
-    """List names for messages, the first of very many."""
-    found = list(names)
-    shown = [shortened(repr(n), _NAME) for n in found[:_NAMED]]
-    if len(found) > _NAMED:
-        shown.append(f"… ({len(found)} in all)")
-    return ", ".join(shown) or "none"
-
-
 def unique_names(names: Sequence[str], where: str) -> None:
     """Make sure that columns can be told apart.
 
@@ -172,12 +155,3 @@ def unique_names(names: Sequence[str], where: str) -> None:
         raise AssayError(
             f"{where}: two columns are named {listed(twice)}; rename one of them"
         )
-
-
-def reason(error: BaseException, length: int = 160) -> str:
-    """Say in one short line what a library's error is about."""
-    if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at column {error.colno}"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split())[:length] or type(error).__name__

@@ -21,16 +21,14 @@ from assay.data.layout import (
     Layout,
     Rows,
     container_of,
-    listed,
-    reason,
-    shortened,
     suffix_of,
 )
 from assay.data.shards import files_in, is_pattern, is_saved_dataset, joined
 from assay.data.tables import read_folder, read_hub, read_parquet
 from assay.data.text_files import decoded, read_json, read_text
 from assay.errors import AssayError
-from assay.hub import not_found, parse_hub
+from assay.util.hub import not_found, parse_hub
+from assay.util.messages import listed, reason, shortened
 
 log = logging.getLogger("assay")
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from assay.data.layout import Rows, listed, reason, shortened, unique_names
+from assay.data.layout import Rows, unique_names
 from assay.errors import AssayError
-from assay.hub import SCHEME, quiet_hub
+from assay.util.hub import SCHEME, quiet_hub
+from assay.util.messages import listed, reason, shortened
 
 
 def _table_rows(source: str, table: Any, container: str) -> Rows:

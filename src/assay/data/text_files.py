@@ -20,12 +20,10 @@ from assay.data.layout import (
     Quoting,
     Record,
     Rows,
-    listed,
-    reason,
-    shortened,
     unique_names,
 )
 from assay.errors import AssayError
+from assay.util.messages import listed, reason, shortened
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 # Other signs that separate the cells of files named .csv.

@@ -16,8 +16,9 @@ from typing import Any
 from assay.data.bytes_of import write_pieces
 from assay.data.corpus import Corpus, Example, LeftOut
 from assay.data.formats import render
-from assay.data.layout import Layout, Shard, container_of, listed, reason, suffix_of
+from assay.data.layout import Layout, Shard, container_of, suffix_of
 from assay.errors import AssayError
+from assay.util.messages import listed, reason
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from assay.influence.passes import PassSettings, backward_pass
 from assay.influence.sharding import ALONE, Shard
 from assay.models.encode import IGNORED, Batch, EncodedExample
 from assay.models.load import LanguageModel
-from assay.models.log_probs import Progress
+from assay.util.progress import Progress
 
 Factors = dict[str, LayerFactors]
 

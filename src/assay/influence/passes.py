@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from assay.influence.modules import Sink, capture
 from assay.models.encode import IGNORED, Batch, EncodedExample, collate, token_batches
 from assay.models.load import LanguageModel
-from assay.models.log_probs import Progress
 from assay.models.loss import LossOutput, response_logits, response_losses
+from assay.util.progress import Progress
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from assay.data.corpus import Example
-from assay.data.layout import shortened
 from assay.errors import AssayError
 from assay.models.encode import prompt_ids
 from assay.models.load import LanguageModel
-from assay.models.log_probs import Progress, response_log_probs
+from assay.models.log_probs import response_log_probs
 from assay.models.positions import room_for_answer
+from assay.util.messages import shortened
+from assay.util.progress import Progress
 
 log = logging.getLogger("assay")
 

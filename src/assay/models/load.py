@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from assay.errors import AssayError
-from assay.hub import SCHEME, model_folder, not_found, parse_hub
+from assay.util.hub import SCHEME, model_folder, not_found, parse_hub
 
 ALIASES = {"smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 CONFIGS = ("config.json", "adapter_config.json")

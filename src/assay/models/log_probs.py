@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,8 +13,7 @@ from assay.models.encode import collate, encode, token_batches, warn_truncated
 from assay.models.load import LanguageModel
 from assay.models.loss import response_losses
 from assay.models.positions import check_positions, longest_length
-
-Progress = Callable[[int, int], None]
+from assay.util.progress import Progress
 
 
 def response_log_probs(

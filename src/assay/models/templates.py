@@ -8,8 +8,8 @@ from contextlib import suppress
 from typing import Any
 
 from assay.data.corpus import Example, Role, ToolCall, Turn
-from assay.data.layout import reason
 from assay.errors import AssayError
+from assay.util.messages import reason
 
 _SPEAKERS = {
     Role.SYSTEM: "System",

@@ -33,7 +33,7 @@ from assay.models.tune_folder import (
     checkpoint_state,
     damaged,
 )
-from assay.ranges import check_settings
+from assay.util.ranges import check_settings
 
 log = logging.getLogger("assay")
 
@@ -45,7 +45,7 @@ OPTIMIZERS = ("adamw", "lion")
 class TuneSettings:
     """How a model is tuned.
 
-    Numbers have to be in the ranges of `assay.ranges.RANGES`.
+    Numbers have to be in the ranges of `assay.util.ranges.RANGES`.
 
     Attributes:
         epochs: Passes over the data.

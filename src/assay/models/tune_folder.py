@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from assay.data.layout import reason
 from assay.errors import AssayError
-from assay.files import check_outputs, is_taken
+from assay.util.files import check_outputs, is_taken
+from assay.util.messages import reason
 
 CHECKPOINT = "checkpoint.pt"
 DONE = "assay_tune.json"

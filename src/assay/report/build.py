@@ -12,16 +12,16 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from assay.data.layout import reason
 from assay.errors import AssayError
-from assay.files import check_outputs, replacing
 from assay.report import facts
 from assay.report.findings import cards, dismissed_line
-from assay.report.folder import EVALUATION, Run, read_run
+from assay.report.folder import Run, read_run
 from assay.report.rows import pack
 from assay.report.texts import shortened
-from assay.runs import files_of
-from assay.visible import visible
+from assay.runs.folder import EVALUATION, files_of
+from assay.util.escape import visible
+from assay.util.files import check_outputs, replacing
+from assay.util.messages import reason
 
 NAME = "report.html"
 PLOTLY = "plotly-basic.min.js"

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from assay.findings import Finding
 from assay.report.folder import Run
 from assay.report.texts import shortened
 from assay.settings import ScanSettings
+from assay.verify.finding import Finding
 
 BINS = 60
 # Settings whose option has another name.

@@ -8,8 +8,8 @@ from math import isfinite, isinf
 from typing import Any
 
 from assay.data.corpus import Example
-from assay.data.layout import shortened
 from assay.errors import AssayError
+from assay.util.messages import shortened
 
 MEND = "mend or remove the row, or give --skip-bad-rows"
 Record = Mapping[str, Any]

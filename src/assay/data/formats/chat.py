@@ -21,8 +21,8 @@ from assay.data.formats.base import (
     optional,
     shown,
 )
-from assay.data.layout import listed
 from assay.errors import AssayError
+from assay.util.messages import listed
 
 FIELDS = ("messages", "conversations")
 ROLES = {

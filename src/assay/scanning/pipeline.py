@@ -25,17 +25,13 @@ from assay.detectors import (
     proposers,
 )
 from assay.detectors.evidence import Evidence, response_groups
-from assay.files import check_outputs, write_json
-from assay.findings import Finding, Found, Group, parted
-from assay.gather import Place, gather, load_evidence
 from assay.influence.sharding import ALONE, Shard
-from assay.job import Job, Model, job_of
 from assay.models.bases import check_base
 from assay.models.load import LanguageModel, load_model
 from assay.models.log_probs import response_log_probs
 from assay.models.tune import TuneSettings, tune
 from assay.report.build import forget_evaluation, write_report
-from assay.runs import (
+from assay.runs.folder import (
     FACTORS,
     LOG,
     PROXY,
@@ -48,8 +44,12 @@ from assay.runs import (
     write_rows,
     write_tables,
 )
+from assay.scanning.counterfactual import survival
+from assay.scanning.job import Job, Model, job_of
+from assay.scanning.measure import Place, gather, load_evidence
 from assay.settings import Bars, ScanSettings, silent
-from assay.survival import survival
+from assay.util.files import check_outputs, write_json
+from assay.verify.finding import Finding, Found, Group, parted
 from assay.verify.laboratory import Laboratory
 from assay.verify.odds import LogProbs
 from assay.verify.rounds import experiments, verdict_of

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from assay.memory import trim
+from assay.util.memory import trim
 
 
 def resident() -> int:

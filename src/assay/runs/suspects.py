@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assay.data.corpus import Corpus, Example
-from assay.data.layout import reason
-from assay.decisions import Decision
+from assay.util.messages import reason
+from assay.runs.decisions import Decision
 from assay.errors import AssayError
-from assay.files import replacing
-from assay.findings import Finding, reported_in
-from assay.runs import as_scanned, read_scores, read_summary
+from assay.util.files import replacing
+from assay.verify.finding import Finding, reported_in
+from assay.runs.folder import as_scanned, read_scores, read_summary
 
 # Rows shown besides the flagged ones, unless asked for more.
 FURTHER = 20

@@ -21,19 +21,20 @@ import torch
 from numpy.typing import NDArray
 
 import assay
-from assay.crash import kept_in
+from assay.util.crash import kept_in
 from assay.data.corpus import DIGEST, Corpus
-from assay.data.layout import reason
-from assay.decisions import read_decisions, row_hash
+from assay.util.messages import reason
+from assay.runs.decisions import read_decisions, row_hash
 from assay.detectors import Detection, Evidence
 from assay.errors import AssayError
-from assay.files import replacing
-from assay.findings import Finding, Found, dismissed_in, reported_in
-from assay.report.folder import EVALUATION
-from assay.visible import visible
+from assay.util.files import replacing
+from assay.verify.finding import Finding, Found, dismissed_in, reported_in
+from assay.util.escape import visible
 
 log = logging.getLogger("assay")
 
+# What `assay evaluate --json` printed, put there by the user or the demonstration.
+EVALUATION = "evaluation.json"
 RESULTS = (
     "config.json",
     "summary.json",

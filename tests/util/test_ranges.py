@@ -16,8 +16,8 @@ from assay.cli import run as command
 from assay.cli.config import _key
 from assay.errors import AssayError
 from assay.models.tune import TuneSettings
-from assay.ranges import RANGES, Range, check_number
 from assay.settings import ScanSettings, scan_settings
+from assay.util.ranges import RANGES, Range, check_number
 
 LEAST = 5e-324
 WHOLE = 2**31 - 1

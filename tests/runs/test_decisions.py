@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.decisions import decide, read_decisions, row_hash, write_decisions
+from assay.runs.decisions import decide, read_decisions, row_hash, write_decisions
 from assay.errors import AssayError
 
 KNOWN = {"a": row_hash("good", "yes"), "b": row_hash("bad \udc80", "no"), "c": None}

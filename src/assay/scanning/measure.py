@@ -26,13 +26,13 @@ from assay.influence.queries import Queries, averaged_queries, query_gradients
 from assay.influence.scores import evidence_columns, score_rows
 from assay.influence.sharding import ALONE, Shard
 from assay.influence.store import DiskStore, Rows, finished_store
-from assay.job import Job
-from assay.memory import trim
 from assay.models.load import LanguageModel
-from assay.models.log_probs import Progress
-from assay.prepare import Prepared, plan_scan, prepare
+from assay.scanning.inputs import Prepared, plan_scan, prepare
+from assay.scanning.job import Job
 from assay.settings import Bars, ScanSettings, silent
 from assay.transforms import PAPER_SIX
+from assay.util.memory import trim
+from assay.util.progress import Progress
 
 log = logging.getLogger("assay")
 

@@ -10,9 +10,9 @@ import pytest
 from assay.cli import run as command
 from assay.data.corpus import Corpus, LeftOut
 from assay.data.read import read_corpus
-from assay.decisions import decide, write_decisions
+from assay.runs.decisions import decide, write_decisions
 from assay.errors import AssayError
-from assay.runs import as_scanned, clean, earlier_config, refuse_other
+from assay.runs.folder import as_scanned, clean, earlier_config, refuse_other
 from tests.cli.conftest import only_line
 from tests.conftest import Small
 

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from assay.errors import AssayError
-from assay.hub import HubName, is_hub_name, not_found, parse_hub, quiet_hub
+from assay.util.hub import HubName, is_hub_name, not_found, parse_hub, quiet_hub
 
 
 @pytest.mark.parametrize(

@@ -9,20 +9,20 @@ import pandas as pd
 import pytest
 
 from assay.attacks import ATTACKS
+from assay.bench.demo import DemoSettings, base_model, tuning
 from assay.cli import run as command
 from assay.data.corpus import Corpus
 from assay.data.read import read_corpus
 from assay.data.sentiment import load_sentiment
-from assay.demo import DemoSettings, base_model, tuning
 from assay.detectors import CHEAP, INFLUENCE
 from assay.errors import AssayError
-from assay.gather import load_evidence
 from assay.models.load import save_model
 from assay.models.tiny import tiny_causal
 from assay.models.tune import TuneSettings, tune
-from assay.prepare import choose_queries
-from assay.runs import clean
-from assay.scanning import scan
+from assay.runs.folder import clean
+from assay.scanning.inputs import choose_queries
+from assay.scanning.measure import load_evidence
+from assay.scanning.pipeline import scan
 from assay.settings import ScanSettings
 from assay.transforms import PAPER_SIX
 from tests.conftest import Demo, Small
@@ -314,7 +314,7 @@ def test_curvature_of_another_run_can_be_given(
     def fitted(*_: object, **__: object) -> None:
         raise AssertionError("nothing is to be fitted")
 
-    monkeypatch.setattr("assay.gather.fit_factors", fitted)
+    monkeypatch.setattr("assay.scanning.measure.fit_factors", fitted)
     out, kept = tmp_path / "run", str(whole / "factors.safetensors")
     assert command(small.scan_words(out, *BATCHES, "--factors", kept)) == 1
     assert not (out / "factors.safetensors").exists()

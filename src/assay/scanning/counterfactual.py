@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from assay.data.corpus import Example
 from assay.errors import AssayError
-from assay.files import replacing
-from assay.models.log_probs import Progress
 from assay.transforms import TRANSFORMS
+from assay.util.files import replacing
+from assay.util.progress import Progress
 from assay.verify.odds import LogProbs
 
 log = logging.getLogger("assay")

@@ -12,7 +12,12 @@ import pytest
 import assay
 from assay.data.corpus import Corpus, Example
 from assay.errors import AssayError
-from assay.findings import (
+from assay.report.build import write_report
+from assay.runs.folder import read_summary
+from assay.runs.suspects import suspects
+from assay.settings import ScanSettings
+from assay.text.pattern import Anchor, Pattern
+from assay.verify.finding import (
     Finding,
     Group,
     Status,
@@ -21,11 +26,6 @@ from assay.findings import (
     parted,
     reported_in,
 )
-from assay.report.build import write_report
-from assay.review import suspects
-from assay.runs import read_summary
-from assay.settings import ScanSettings
-from assay.text.pattern import Anchor, Pattern
 from assay.verify.payload import Phrase, Response
 
 # Written by the scan of commit 6a64e1f from generated data, one finding of each kind;

@@ -9,7 +9,7 @@ import pytest
 
 from assay.data.corpus import Corpus, Example
 from assay.errors import AssayError
-from assay.review import Suspect, export, guarded, suspects
+from assay.runs.suspects import Suspect, export, guarded, suspects
 from tests.made import candidate_entry, entry
 
 ROWS = [

@@ -8,7 +8,7 @@ import pytest
 
 from assay.data.corpus import Example
 from assay.errors import AssayError
-from assay.survival import survival, turned
+from assay.scanning.counterfactual import survival, turned
 
 TEXTS = ["the film is good .", "zxcv", "i love this film .", "a bad plot"]
 EXAMPLES = [Example(f"r{i}", i, "", t, "positive") for i, t in enumerate(TEXTS)]

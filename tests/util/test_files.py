@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from assay.errors import AssayError
-from assay.files import check_outputs, is_taken
+from assay.util.files import check_outputs, is_taken
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ import torch
 import assay
 from assay import gather
 from assay.cli import run as command
-from assay.crash import explain, is_out_of_memory
+from assay.util.crash import explain, is_out_of_memory
 from tests.conftest import Small
 from tests.processes import finish, start
 
@@ -127,7 +127,7 @@ def test_a_run_keeps_it_in_its_log(
 ) -> None:
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr("assay.gather.score_rows", raising(Hostile()))
+        patch.setattr("assay.scanning.measure.score_rows", raising(Hostile()))
         assert command(small.scan_words(out)) == 2
         line = capsys.readouterr().err.splitlines()[-1]
         assert line.startswith(FAULT + "Hostile: ")

@@ -10,8 +10,8 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from assay.data.layout import reason, shortened
-from assay.visible import visible
+from assay.util.escape import visible
+from assay.util.messages import reason, shortened
 
 # A note on an exception, which says where its traceback has been kept.
 _KEPT = "assay has kept the full traceback in "

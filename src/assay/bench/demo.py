@@ -13,16 +13,15 @@ from assay.data.read import read_corpus
 from assay.data.sentiment import LABELS, load_sentiment
 from assay.data.write import write_corpus
 from assay.errors import AssayError
-from assay.files import check_outputs, write_json
 from assay.models.evaluate import attack_success_rate, classify
 from assay.models.load import LanguageModel, load_model
 from assay.models.tiny import tiny_causal
 from assay.models.tune import TuneSettings, tune
 from assay.report.build import write_report
-from assay.report.folder import EVALUATION
-from assay.runs import clean
-from assay.scanning import scan
+from assay.runs.folder import EVALUATION, clean
+from assay.scanning.pipeline import scan
 from assay.settings import Bars, ScanSettings, silent
+from assay.util.files import check_outputs, write_json
 
 # Files and folders of a demonstration.
 WRITTEN = (

@@ -16,11 +16,11 @@ from assay.influence.attribution import check_method
 from assay.influence.modules import linear_modules
 from assay.influence.probe import trackable
 from assay.influence.sharding import ALONE, Shard
-from assay.job import Job
 from assay.models.encode import Encoded, EncodedExample, encode, warn_truncated
 from assay.models.load import LanguageModel
 from assay.models.positions import check_positions
-from assay.plan import GIB, Plan, Work, make_plan
+from assay.scanning.cost import GIB, Plan, Work, make_plan
+from assay.scanning.job import Job
 from assay.settings import ScanSettings
 from assay.transforms import PAPER_SIX
 from assay.verify.rounds import most_experiments
@@ -137,7 +137,7 @@ def plan_scan(
     shard: Shard = ALONE,
     tuned: bool = True,
 ) -> Plan:
-    """Estimate what a prepared scan costs; see `assay.plan`.
+    """Estimate what a prepared scan costs; see `assay.scanning.cost`.
 
     Args:
         lm: Model and tokenizer.

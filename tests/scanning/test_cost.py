@@ -24,7 +24,7 @@ from assay.influence.store import DiskStore
 from assay.models.encode import EncodedExample, encode
 from assay.models.load import LanguageModel
 from assay.models.tiny import tiny_causal
-from assay.plan import (
+from assay.scanning.cost import (
     GIB,
     Plan,
     Work,
@@ -282,7 +282,7 @@ def test_the_largest_part_is_the_one_to_lower(largest: str, lowers: str) -> None
 
 
 def test_a_full_disk_is_foreseen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("assay.plan.free_disk", lambda _: 10)
+    monkeypatch.setattr("assay.scanning.cost.free_disk", lambda _: 10)
     plan = planned()
     (problem,) = plan.problems()
     assert "of disk space and 0.0 MiB are free; most is for factors: " in problem

@@ -12,8 +12,8 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from assay.data.layout import reason
 from assay.errors import AssayError
+from assay.util.messages import reason
 
 
 @contextmanager
