@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from assay.attacks import ATTACKS, Poisoned
+from assay.attacks import Poisoned, attack_named
 from assay.bench.metrics import agreement
 from assay.data.corpus import Corpus
 from assay.data.sentiment import LABELS, load_sentiment
@@ -136,7 +136,8 @@ def demo(
         test_rows=settings.test_rows,
         seed=settings.seed,
     )
-    attack = ATTACKS[settings.attack](train, settings.poisons, seed=settings.seed)
+    recipe = attack_named(settings.attack)
+    attack = recipe.poison(train, settings.poisons, seed=settings.seed)
     data = write_corpus(attack.corpus, out / "train.jsonl")
     how = tuning(settings)
     lm = base_model(settings, attack.corpus)
