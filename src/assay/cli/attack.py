@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from assay.attacks import ATTACKS, attack_named
 from assay.cli import options as o
 from assay.cli.config import ConfigOption
 from assay.cli.console import console, safe
@@ -15,11 +16,7 @@ from assay.errors import AssayError
 
 AttackOption = Annotated[
     str,
-    typer.Option(
-        "--attack",
-        help="dirty-label, clean-label, badnets, addsent, composite, adaptive, prefix, "
-        "suffix, fixed-output or appended.",
-    ),
+    typer.Option("--attack", help=f"{', '.join([*ATTACKS][:-1])} or {[*ATTACKS][-1]}."),
 ]
 
 
@@ -44,19 +41,17 @@ def attack_command(
 ) -> None:
     """Poison rows; a second file OUT.attack.json says which, and the trigger."""
     corpus = o.read(input, format, map, split)
-    from assay.attacks import ATTACKS
     from assay.data.write import write_corpus
     from assay.files import write_json
 
-    if attack not in ATTACKS:
-        raise AssayError(f"unknown attack {attack!r}; known: {', '.join(ATTACKS)}")
+    recipe = attack_named(attack)
     rows = count if count is not None else round(rate * len(corpus))
     words: dict[str, Any] = {}
     if trigger is not None:
         words["trigger"] = trigger
     if target is not None:
         words["target"] = target
-    poisoned = ATTACKS[attack](corpus, rows, seed=seed, **words)
+    poisoned = recipe.poison(corpus, rows, seed=seed, **words)
     write_corpus(poisoned.corpus, out)
     note = out.with_name(out.name + ".attack.json")
     write_json(
