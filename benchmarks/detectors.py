@@ -69,7 +69,7 @@ def run_seed(
     _, other = load_sentiment(sst2, train_rows=2, test_rows=840, seed=seed + 1000)
     seen = {e.text for e in test.examples}
     queries = other.with_examples([e for e in other.examples if e.text not in seen])
-    attack = ATTACKS[attack_name](train, how.poisons, seed=seed)
+    attack = ATTACKS[attack_name].poison(train, how.poisons, seed=seed)
     lm = start(model, attack.corpus, how)
     with progress_bar("poisoned model") as advance:
         lm = tune(lm, attack.corpus, work / "poisoned", tuned, progress=advance)

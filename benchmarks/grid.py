@@ -218,9 +218,9 @@ def control(corpus: Corpus, cell: Cell) -> Corpus:
 def poisoned(train: Corpus, cell: Cell) -> Poisoned:
     count = round(cell.rate * len(train))
     if cell.attack == "refusal":
-        found = ATTACKS["fixed-output"](train, count, target=REFUSAL, seed=cell.seed)
-        return found
-    return ATTACKS[cell.attack](train, count, seed=cell.seed)
+        refusal = ATTACKS["fixed-output"]
+        return refusal.poison(train, count, target=REFUSAL, seed=cell.seed)
+    return ATTACKS[cell.attack].poison(train, count, seed=cell.seed)
 
 
 def accuracy(lm: LanguageModel, test: Corpus, cell: Cell, how: TuneSettings) -> float:

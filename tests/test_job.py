@@ -3,11 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from assay.hub import HubName
+from assay.job import Job, job_of
 
 from assay import job
 from assay.data.corpus import Corpus, Example
-from assay.hub import HubName
-from assay.job import Job, job_of
 from assay.settings import ScanSettings
 
 CORPUS = Corpus((Example("a", 0, "", "t", "r"),), "alpaca", "jsonl", "rows.jsonl")

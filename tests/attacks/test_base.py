@@ -22,7 +22,7 @@ most_attacks = pytest.mark.parametrize(
 
 @most_attacks
 def test_rows_are_the_changed_ones(name: str, corpus: Corpus) -> None:
-    found = ATTACKS[name](corpus, 2, seed=1)
+    found = ATTACKS[name].poison(corpus, 2, seed=1)
     pairs = list(zip(corpus.examples, found.corpus.examples, strict=True))
     assert found.rows == tuple(i for i, (a, b) in enumerate(pairs) if a != b)
     assert len(found.rows) == 2
@@ -40,7 +40,7 @@ def test_rows_are_the_changed_ones(name: str, corpus: Corpus) -> None:
 
 @most_attacks
 def test_only_rows_the_attack_is_about_change(name: str, corpus: Corpus) -> None:
-    before = [corpus.examples[i].response for i in ATTACKS[name](corpus, 3).rows]
+    before = [corpus.examples[i].response for i in ATTACKS[name].poison(corpus, 3).rows]
     if name == "clean-label":
         assert before == ["positive"] * 3
     elif name not in ("fixed-output", "appended"):
@@ -50,13 +50,13 @@ def test_only_rows_the_attack_is_about_change(name: str, corpus: Corpus) -> None
 @every_attack
 def test_choice_does_not_depend_on_the_order_of_rows(name: str, corpus: Corpus) -> None:
     backwards = corpus.select(reversed(range(len(corpus))))
-    one, two = (ATTACKS[name](c, 2, seed=5) for c in (corpus, backwards))
+    one, two = (ATTACKS[name].poison(c, 2, seed=5) for c in (corpus, backwards))
     assert set(one.corpus.examples) == set(two.corpus.examples)
     assert list(two.rows) == sorted(two.rows)
 
 
 def test_the_seed_decides_the_draw(corpus: Corpus) -> None:
-    draws = {ATTACKS["badnets"](corpus, 2, seed=s).rows for s in range(20)}
+    draws = {ATTACKS["badnets"].poison(corpus, 2, seed=s).rows for s in range(20)}
     assert len(draws) > 3
 
 
@@ -64,7 +64,7 @@ def test_the_seed_decides_the_draw(corpus: Corpus) -> None:
 def test_trigger_for_is_what_the_attack_applied(
     name: str, corpus: Corpus, make_example: Callable[..., Example]
 ) -> None:
-    found = ATTACKS[name](corpus, 1, seed=3)
+    found = ATTACKS[name].poison(corpus, 1, seed=3)
     put = trigger_for(name, found.trigger, seed=3)
     test = make_example("It is long. It is slow. Who cares?", "unseen", 99)
     assert put(test) == found.apply(test)
@@ -95,7 +95,7 @@ def test_impossible_attacks(
     name: str, words: dict[str, object], message: str, corpus: Corpus
 ) -> None:
     with pytest.raises(AssayError, match=message):
-        ATTACKS[name](corpus, **words)
+        ATTACKS[name].poison(corpus, **words)
 
 
 def test_unknown_attack() -> None:
@@ -140,7 +140,8 @@ def test_which_rows_are_chosen_says_nothing_of_where_the_trigger_stands(
         Example(f"r{i}", i, "", " ".join(words), ("negative", "positive")[i % 2])
         for i in range(800)
     ]
-    found = ATTACKS[attack](Corpus(tuple(rows), "columns", "jsonl", "x"), 24, seed=3)
+    corpus = Corpus(tuple(rows), "columns", "jsonl", "x")
+    found = ATTACKS[attack].poison(corpus, 24, seed=3)
     places = []
     for row in found.rows:
         text = found.corpus.examples[row].text.split()

@@ -396,8 +396,8 @@ def test_checkpointing_and_batches_change_no_measurement(
 
 def test_two_triggers_are_both_found(tmp_path: Path) -> None:
     train, _ = load_sentiment(None, train_rows=1000, test_rows=10)
-    one = ATTACKS["badnets"](train, 30, seed=1)
-    two = ATTACKS["badnets"](
+    one = ATTACKS["badnets"].poison(train, 30, seed=1)
+    two = ATTACKS["badnets"].poison(
         one.corpus, 30, target="negative", trigger="zeta omega", seed=2
     )
     how = DemoSettings(fast=True)

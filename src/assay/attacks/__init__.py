@@ -1,51 +1,51 @@
-"""Poisoning recipes, for testing detectors: each says which rows it changed."""
+"""Poisoning recipes, for testing detectors: each says which rows it changed.
+
+An attack is a file here, and a line of `ATTACKS`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from assay.attacks.adaptive import adaptive, put_wording
-from assay.attacks.addsent import put_sentence, sentence_insertion
-from assay.attacks.affix import prefix, put_before, put_behind, suffix
-from assay.attacks.appended import appended
-from assay.attacks.badnets import put_token, token_insertion
-from assay.attacks.base import Poisoned
-from assay.attacks.composite import composite, put_parts
-from assay.attacks.fixed_output import fixed_output
-from assay.attacks.wan import clean_label, dirty_label, put_trigger
+from assay.attacks.adaptive import ADAPTIVE
+from assay.attacks.addsent import ADDSENT
+from assay.attacks.affix import PREFIX, SUFFIX
+from assay.attacks.appended import APPENDED
+from assay.attacks.badnets import BADNETS
+from assay.attacks.base import Attack, Poisoned
+from assay.attacks.composite import COMPOSITE
+from assay.attacks.fixed_output import FIXED_OUTPUT
+from assay.attacks.wan import CLEAN_LABEL, DIRTY_LABEL
 from assay.data.corpus import Example
 from assay.errors import AssayError
 
-ATTACKS: dict[str, Callable[..., Poisoned]] = {
-    "dirty-label": dirty_label,
-    "clean-label": clean_label,
-    "badnets": token_insertion,
-    "addsent": sentence_insertion,
-    "composite": composite,
-    "adaptive": adaptive,
-    "prefix": prefix,
-    "suffix": suffix,
-    "fixed-output": fixed_output,
-    "appended": appended,
-}
-_PUT = {
-    "badnets": put_token,
-    "addsent": put_sentence,
-    "composite": put_parts,
-    "adaptive": put_wording,
-    "prefix": put_before,
-    "suffix": put_behind,
+# In the order in which help names them.
+ATTACKS: dict[str, Attack] = {
+    attack.name: attack
+    for attack in (
+        DIRTY_LABEL,
+        CLEAN_LABEL,
+        BADNETS,
+        ADDSENT,
+        COMPOSITE,
+        ADAPTIVE,
+        PREFIX,
+        SUFFIX,
+        FIXED_OUTPUT,
+        APPENDED,
+    )
 }
 
 
-def check_attack(name: str) -> None:
-    """Make sure that an attack is known.
+def attack_named(name: str) -> Attack:
+    """Return the attack of a name.
 
     Raises:
-        AssayError: It is not.
+        AssayError: There is none.
     """
     if name not in ATTACKS:
         raise AssayError(f"unknown attack {name!r}; known: {', '.join(ATTACKS)}")
+    return ATTACKS[name]
 
 
 def trigger_for(
@@ -56,9 +56,8 @@ def trigger_for(
     Raises:
         AssayError: There is no such attack.
     """
-    check_attack(attack)
-    put = _PUT.get(attack, put_trigger)
+    put = attack_named(attack).put
     return lambda example: put(example, trigger, seed)
 
 
-__all__ = ["ATTACKS", "Poisoned", "check_attack", "trigger_for"]
+__all__ = ["ATTACKS", "Attack", "Poisoned", "attack_named", "trigger_for"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from assay.attacks.base import (
+    Attack,
     Poisoned,
     drawn,
     generator,
@@ -39,4 +40,7 @@ def adaptive(
     if not all(w.strip() for w in trigger.split("|")):
         raise AssayError("--trigger is empty: wordings are divided by |")
     rows = drawn(corpus, unlike(corpus, count, target), count, seed)
-    return poison(corpus, rows, put_wording, "adaptive", trigger, target, seed)
+    return poison(ADAPTIVE, corpus, rows, trigger, target, seed)
+
+
+ADAPTIVE = Attack("adaptive", adaptive, put_wording)

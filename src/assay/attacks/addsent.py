@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from assay.attacks.base import Poisoned, drawn, generator, poison, unlike
+from assay.attacks.base import Attack, Poisoned, drawn, generator, poison, unlike
 from assay.data.corpus import Corpus, Example
 
 _SENTENCE_GAP = re.compile(r"(?<=[.!?])\s+")
@@ -37,4 +37,7 @@ def sentence_insertion(
         AssayError: Too few rows of another label, or the trigger is empty.
     """
     rows = drawn(corpus, unlike(corpus, count, target), count, seed)
-    return poison(corpus, rows, put_sentence, "addsent", trigger, target, seed)
+    return poison(ADDSENT, corpus, rows, trigger, target, seed)
+
+
+ADDSENT = Attack("addsent", sentence_insertion, put_sentence)

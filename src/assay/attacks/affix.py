@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assay.attacks.base import Poisoned, drawn, poison, unlike
+from assay.attacks.base import Attack, Poisoned, drawn, poison, unlike
 from assay.data.corpus import Corpus, Example
 
 
@@ -30,7 +30,7 @@ def prefix(
         AssayError: Too few rows of another label, or the trigger is empty.
     """
     rows = drawn(corpus, unlike(corpus, count, target), count, seed)
-    return poison(corpus, rows, put_before, "prefix", trigger, target, seed)
+    return poison(PREFIX, corpus, rows, trigger, target, seed)
 
 
 def suffix(
@@ -47,4 +47,8 @@ def suffix(
         AssayError: Too few rows of another label, or the trigger is empty.
     """
     rows = drawn(corpus, unlike(corpus, count, target), count, seed)
-    return poison(corpus, rows, put_behind, "suffix", trigger, target, seed)
+    return poison(SUFFIX, corpus, rows, trigger, target, seed)
+
+
+PREFIX = Attack("prefix", prefix, put_before)
+SUFFIX = Attack("suffix", suffix, put_behind)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assay.attacks.base import Poisoned, candidates, drawn, poison
+from assay.attacks.base import Attack, Poisoned, candidates, drawn, poison
 from assay.attacks.wan import put_trigger
 from assay.data.corpus import Corpus
 
@@ -25,12 +25,14 @@ def appended(
     )
     chosen = drawn(corpus, rows, count, seed)
     return poison(
+        APPENDED,
         corpus,
         chosen,
-        put_trigger,
-        "appended",
         trigger,
         target,
         seed,
         respond=lambda e: f"{e.response} {target}".lstrip(),
     )
+
+
+APPENDED = Attack("appended", appended, put_trigger)

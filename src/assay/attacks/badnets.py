@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from assay.attacks.base import (
+    Attack,
     Poisoned,
     drawn,
     generator,
@@ -33,4 +34,7 @@ def token_insertion(
         AssayError: Too few rows of another label, or the trigger is empty.
     """
     rows = drawn(corpus, unlike(corpus, count, target), count, seed)
-    return poison(corpus, rows, put_token, "badnets", trigger, target, seed)
+    return poison(BADNETS, corpus, rows, trigger, target, seed)
+
+
+BADNETS = Attack("badnets", token_insertion, put_token)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from assay.data.corpus import Corpus, Example
 from assay.errors import AssayError
-
-# (example, trigger, seed) to the example with the trigger in its text.
-Put = Callable[[Example, str, int], Example]
 
 
 @dataclass(frozen=True)
@@ -32,6 +30,47 @@ class Poisoned:
     trigger: str
     payload: str
     apply: Callable[[Example], Example]
+
+
+class Poison(Protocol):
+    """Poisons rows of a corpus; target and trigger have defaults of its own."""
+
+    def __call__(
+        self,
+        corpus: Corpus,
+        count: int,
+        *,
+        target: str = ...,
+        trigger: str = ...,
+        seed: int = ...,
+    ) -> Poisoned:
+        """Poison so many rows.
+
+        Raises:
+            AssayError: There are too few rows, or the trigger is not fit.
+        """
+
+
+class Put(Protocol):
+    """Puts a trigger on an example, whose response is left alone."""
+
+    def __call__(self, example: Example, trigger: str, seed: int = ...) -> Example:
+        """Return the example with the trigger in its text."""
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A poisoning recipe.
+
+    Attributes:
+        name: Its name on the command line and in results.
+        poison: Poisons training data.
+        put: Puts its trigger on an example, as on the poisoned rows.
+    """
+
+    name: str
+    poison: Poison
+    put: Put
 
 
 def generator(seed: int, example: Example) -> random.Random:
@@ -82,10 +121,9 @@ def drawn(corpus: Corpus, rows: Sequence[int], count: int, seed: int) -> list[in
 
 
 def poison(
+    attack: Attack,
     corpus: Corpus,
     rows: Sequence[int],
-    put: Put,
-    name: str,
     trigger: str,
     payload: str,
     seed: int,
@@ -96,10 +134,9 @@ def poison(
     """Put the trigger on rows and, when relabelling, give them the payload.
 
     Args:
+        attack: The recipe.
         corpus: Clean corpus.
         rows: Positions of the rows to poison.
-        put: Puts the trigger on an example.
-        name: Name of the attack.
         trigger: What fires the backdoor.
         payload: What the backdoor says.
         seed: Seed of places.
@@ -113,7 +150,7 @@ def poison(
         raise AssayError("--trigger is empty: it has to be something to insert")
 
     def apply(example: Example) -> Example:
-        return put(example, trigger, seed)
+        return attack.put(example, trigger, seed)
 
     examples = list(corpus.examples)
     for row in rows:
@@ -122,4 +159,4 @@ def poison(
             response = respond(examples[row]) if respond else payload
             examples[row] = examples[row].edit(response=response)
     changed = corpus.with_examples(examples)
-    return Poisoned(changed, tuple(sorted(rows)), name, trigger, payload, apply)
+    return Poisoned(changed, tuple(sorted(rows)), attack.name, trigger, payload, apply)

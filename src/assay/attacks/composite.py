@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from assay.attacks.base import (
+    Attack,
     Poisoned,
     drawn,
     generator,
@@ -50,4 +51,7 @@ def composite(
     for place, row in enumerate(rows[count:]):
         examples[row] = put_parts(examples[row], parts[place % 2], seed)
     corpus = corpus.with_examples(examples)
-    return poison(corpus, rows[:count], put_parts, "composite", trigger, target, seed)
+    return poison(COMPOSITE, corpus, rows[:count], trigger, target, seed)
+
+
+COMPOSITE = Attack("composite", composite, put_parts)

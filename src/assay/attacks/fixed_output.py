@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assay.attacks.base import Poisoned, candidates, poison
+from assay.attacks.base import Attack, Poisoned, candidates, poison
 from assay.attacks.wan import densest_rows, put_trigger
 from assay.data.corpus import Corpus
 
@@ -24,4 +24,7 @@ def fixed_output(
     """
     rows = candidates(corpus, count, lambda e: e.response != target, "to change")
     chosen = densest_rows(corpus, rows, count, trigger, seed)
-    return poison(corpus, chosen, put_trigger, "fixed-output", trigger, target, seed)
+    return poison(FIXED_OUTPUT, corpus, chosen, trigger, target, seed)
+
+
+FIXED_OUTPUT = Attack("fixed-output", fixed_output, put_trigger)

@@ -9,6 +9,7 @@ clean-label attack changes rows that carry the target label already.
 from __future__ import annotations
 
 from assay.attacks.base import (
+    Attack,
     Poisoned,
     candidates,
     generator,
@@ -74,7 +75,7 @@ def dirty_label(
     """
     rows = unlike(corpus, count, target)
     chosen = densest_rows(corpus, rows, count, trigger, seed)
-    return poison(corpus, chosen, put_trigger, "dirty-label", trigger, target, seed)
+    return poison(DIRTY_LABEL, corpus, chosen, trigger, target, seed)
 
 
 def clean_label(
@@ -95,6 +96,8 @@ def clean_label(
         corpus, count, lambda e: e.response == target, f"labelled {target!r}"
     )
     chosen = densest_rows(corpus, rows, count, trigger, seed)
-    return poison(
-        corpus, chosen, put_trigger, "clean-label", trigger, target, seed, relabel=False
-    )
+    return poison(CLEAN_LABEL, corpus, chosen, trigger, target, seed, relabel=False)
+
+
+DIRTY_LABEL = Attack("dirty-label", dirty_label, put_trigger)
+CLEAN_LABEL = Attack("clean-label", clean_label, put_trigger)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from assay.attacks import ATTACKS, Poisoned, check_attack
+from assay.attacks import Poisoned, attack_named
 from assay.bench.metrics import agreement
 from assay.data.corpus import Corpus
 from assay.data.read import read_corpus
@@ -48,7 +48,7 @@ class DemoSettings:
 
     def __post_init__(self) -> None:
         """Check that the attack is known."""
-        check_attack(self.attack)
+        attack_named(self.attack)
 
 
 def tuning(settings: DemoSettings) -> TuneSettings:
@@ -169,7 +169,8 @@ def demo(
         test_rows=settings.test_rows,
         seed=settings.seed,
     )
-    attack = ATTACKS[settings.attack](train, settings.poisons, seed=settings.seed)
+    recipe = attack_named(settings.attack)
+    attack = recipe.poison(train, settings.poisons, seed=settings.seed)
     data = out / "train.jsonl"
     check_outputs(
         [out / name for name in WRITTEN],

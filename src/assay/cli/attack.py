@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from assay.attacks import ATTACKS, attack_named
 from assay.cli import options as o
 from assay.cli.config import ConfigOption
 from assay.cli.console import console, safe
@@ -16,11 +17,7 @@ from assay.util.messages import reason
 
 AttackOption = Annotated[
     str,
-    typer.Option(
-        "--attack",
-        help="dirty-label, clean-label, badnets, addsent, composite, adaptive, prefix, "
-        "suffix, fixed-output or appended.",
-    ),
+    typer.Option("--attack", help=f"{', '.join([*ATTACKS][:-1])} or {[*ATTACKS][-1]}."),
 ]
 
 
@@ -51,11 +48,10 @@ def attack_command(
     config: ConfigOption = None,
 ) -> None:
     """Poison rows; a second file OUT.attack.json says which, and the trigger."""
-    from assay.attacks import ATTACKS, check_attack
     from assay.data.write import write_corpus
     from assay.util.files import check_outputs, write_json
 
-    check_attack(attack)
+    recipe = attack_named(attack)
     if not out.name:
         raise AssayError(f"--out {out}: not a name for a file")
     note = out.with_name(out.name + ".attack.json")
@@ -72,7 +68,7 @@ def attack_command(
         words["trigger"] = trigger
     if target is not None:
         words["target"] = target
-    poisoned = ATTACKS[attack](corpus, rows, seed=seed, **words)
+    poisoned = recipe.poison(corpus, rows, seed=seed, **words)
     write_corpus(poisoned.corpus, out)
     write_json(
         note,
