@@ -143,6 +143,26 @@ def test_bad_rows_are_skipped_listed_and_kept(
     )
 
 
+def test_the_rows_that_are_shown_are_the_rows_that_are_meant(
+    small: Small,
+    rows: list[dict],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    lines = [
+        json.dumps({**r, "input": f"row{i} {r['input']}"}) for i, r in enumerate(rows)
+    ]
+    path.write_text("".join("{bad\n" for _ in range(9)) + "\n".join(lines))
+    more = ["--skip-bad-rows", "--detector", "high-loss"]
+    assert scan(path, small, tmp_path / "run", *more) in (0, 1)
+    table = capsys.readouterr().err.split("rank")[-1].splitlines()[1:6]
+    for line in table:
+        _, row, _, *words = line.split()
+        text = next(w for w in words if w.startswith("row"))
+        assert int(text.removeprefix("row")) == int(row) - 9
+
+
 def test_formatted_text_by_its_response_marker(
     small: Small, rows: list[dict], tmp_path: Path
 ) -> None:

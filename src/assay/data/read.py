@@ -135,8 +135,8 @@ def read_corpus(
     check_format(format)
     try:
         rows = _read_container(source, split, skip_bad_rows)
-        if not mapping and format is None and Path(source).is_file():
-            mapping = columns_beside(Path(source))
+        if not mapping and format is None:
+            mapping = columns_beside(source, rows)
             if mapping:
                 log.info("%s: fields are named as dataset_info.json says", source)
     except OSError as error:
@@ -182,6 +182,15 @@ def _chosen_format(
         f"{source}: unknown format, its fields are {listed(record)}; "
         "name the columns: --map text=COLUMN --map response=COLUMN"
     )
+
+
+# Formats whose rows may bear a label of KTO, in the first row or later.
+_JUDGED = ("prompt-completion", "conversational", "messages", "sharegpt", "alpaca")
+
+
+def _is_judged(record: Mapping[str, Any]) -> bool:
+    labelled = record.get("label") is not None or "kto_tag" in record
+    return labelled and detect_format(record) == "kto"
 
 
 def _check_columns(
@@ -262,6 +271,9 @@ def corpus_of(
         # A row that cannot be read says nothing of the others.
         first = next((r for r in sound if detect_format(r)), first)
     chosen = format or _chosen_format(source, first, mapping)
+    if format is None and chosen in _JUDGED and any(map(_is_judged, sound)):
+        # Not every row may say whether its answer is wanted.
+        chosen = "kto"
     _check_columns(source, chosen, rows, mapping)
     examples: list[Example] = []
     left: list[LeftOut] = []

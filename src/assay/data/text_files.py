@@ -25,6 +25,8 @@ from assay.data.layout import (
 from assay.errors import AssayError
 from assay.util.messages import listed, reason, shortened
 
+# What stands for bytes that are not UTF-8.
+_ESCAPED = re.compile("[\udc80-\udcff]")
 _SPACE = re.compile(r"[ \t\r\n]*")
 # Other signs that separate the cells of files named .csv.
 _SEPARATORS = (";", "\t", "|")
@@ -43,8 +45,13 @@ _OTHERS = (
 )
 
 
-def decoded(raw: bytes, source: str) -> str:
+def decoded(raw: bytes, source: str, skip: bool = False) -> str:
     """Decode a file.
+
+    Args:
+        raw: Its bytes.
+        source: Its name, for messages.
+        skip: Keep bytes that are not UTF-8 as escapes, so that their rows can be told.
 
     Raises:
         AssayError: It is not UTF-8; the message says what it seems to be.
@@ -52,6 +59,8 @@ def decoded(raw: bytes, source: str) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
+        if skip and not raw.startswith(_BINARY):
+            return raw.decode("utf-8", "surrogateescape")
         for magic, kind, suffix in _MAGIC:
             if raw.startswith(magic):
                 raise AssayError(
@@ -150,8 +159,14 @@ def read_jsonl(source: str, text: str, start: int, skip: bool = False) -> Rows:
     return Rows(records, "jsonl", layout, numbers, bad)
 
 
+def _check_escapes(text: str, place: str) -> None:
+    if _ESCAPED.search(text):
+        raise AssayError(f"{place}: not UTF-8; convert the row")
+
+
 def _line(line: str, source: str, number: int) -> Record:
     place = f"{source}:{number}"
+    _check_escapes(line, place)
     try:
         # Not raw_decode: it would take what follows the object for nothing.
         return _object(_DECODER.decode(line))
@@ -438,11 +453,15 @@ def read_separated(
         elif blank:
             gaps[len(raw) - 1] = blank
         last = after
+        message = ""
         if len(cells) != len(header):
             message = (
                 f"{source}:{first + 1}: {len(cells)} cells, the header has "
                 f"{len(header)}; check the quoting"
             )
+        elif skip and _ESCAPED.search("".join(cells)):
+            message = f"{source}:{first + 1}: not UTF-8; convert the row"
+        if message:
             if not skip:
                 raise AssayError(message)
             bad.append(BadRow(len(records), message))
@@ -516,6 +535,10 @@ def read_tsv(source: str, text: str, skip: bool = False) -> Rows:
     return replace(quoted, container="tsv")
 
 
+# UTF-16, and what begins no text.
+_BINARY = (b"\xff\xfe", b"\xfe\xff", *(m for m, *_ in (*_MAGIC, *_OTHERS)))
+
+
 def read_text(source: str, raw: bytes, container: str, skip: bool = False) -> Rows:
     """Read a text file of a container.
 
@@ -523,7 +546,9 @@ def read_text(source: str, raw: bytes, container: str, skip: bool = False) -> Ro
         AssayError: It is not UTF-8, or malformed.
     """
     assert container in SUFFIXES.values()
-    text = decoded(raw, source)
+    # In a list of objects no row is a line of its own.
+    by_lines = container in ("csv", "tsv") or raw.lstrip()[:1] != b"["
+    text = decoded(raw, source, skip and by_lines)
     if container == "csv":
         return read_csv(source, text, skip)
     if container == "tsv":
