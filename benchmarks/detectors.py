@@ -23,20 +23,20 @@ import typer
 from provenance import commit, machine
 
 from assay.attacks import ATTACKS
+from assay.bench.demo import DemoSettings, base_model, measure, tuning, vocabulary
 from assay.bench.metrics import detection_metrics, run_metrics
 from assay.cli.console import progress_bar
 from assay.data.corpus import Corpus
 from assay.data.sentiment import load_sentiment
-from assay.demo import DemoSettings, base_model, measure, tuning, vocabulary
 from assay.detectors import DEFAULT, NAMES
-from assay.files import write_json
-from assay.gather import load_evidence
 from assay.models.load import LanguageModel
 from assay.models.tiny import tiny_t5
 from assay.models.tune import tune
-from assay.runs import clean, versions
-from assay.scanning import scan
+from assay.runs.folder import clean, versions
+from assay.scanning.measure import load_evidence
+from assay.scanning.pipeline import scan
 from assay.settings import ScanSettings
+from assay.util.files import write_json
 
 HERE = Path(__file__).parent
 # Model to training rows and poisons: what is trained from scratch needs more rows.

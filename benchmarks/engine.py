@@ -27,7 +27,6 @@ import typer
 from provenance import HERE, commit, provenance
 
 from assay.data.sentiment import load_sentiment
-from assay.files import write_json
 from assay.influence.factor_file import load_factors, save_factors
 from assay.influence.factors import fit_factors
 from assay.influence.modules import linear_modules, weight_shape
@@ -38,10 +37,11 @@ from assay.influence.queries import (
     precondition_queries,
 )
 from assay.influence.scores import score_rows
-from assay.memory import trim
 from assay.models.encode import EncodedExample, collate, encode
 from assay.models.load import LanguageModel, load_model
 from assay.models.loss import response_losses
+from assay.util.files import write_json
+from assay.util.memory import trim
 
 ROWS, SETS, QUERIES, SEED = 256, 7, 100, 0
 MORE_SETS = 21

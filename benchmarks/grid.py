@@ -35,13 +35,12 @@ from provenance import HERE, provenance
 
 from assay.attacks import ATTACKS, Poisoned
 from assay.attacks.base import generator, insert_phrase
+from assay.bench.demo import DemoSettings, base_model, tuning, vocabulary
 from assay.bench.graceful import graceful, low_frequency_gradients
 from assay.bench.metrics import agreement, detection_metrics, run_metrics
 from assay.data.corpus import Corpus, Example
 from assay.data.sentiment import LABELS, load_sentiment
-from assay.demo import DemoSettings, base_model, tuning, vocabulary
 from assay.detectors.coherence import words
-from assay.files import write_json
 from assay.models.evaluate import (
     attack_success_rate,
     classify,
@@ -52,9 +51,10 @@ from assay.models.evaluate import (
 from assay.models.load import LanguageModel
 from assay.models.tiny import tiny_t5
 from assay.models.tune import TuneSettings, tune
-from assay.runs import clean
-from assay.scanning import scan
+from assay.runs.folder import clean
+from assay.scanning.pipeline import scan
 from assay.settings import ScanSettings
+from assay.util.files import write_json
 
 RESULTS, WORK = HERE / "results" / "grid", HERE / "work" / "grid"
 DATA = HERE.parent.parent / "shared" / "data"

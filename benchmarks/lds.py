@@ -25,7 +25,6 @@ from scipy.stats import spearmanr
 from assay.cli.console import progress_bar
 from assay.data.corpus import Corpus
 from assay.data.sentiment import load_sentiment
-from assay.files import write_json
 from assay.influence.attribution import apply_curvature
 from assay.influence.modules import linear_modules
 from assay.influence.passes import PassSettings
@@ -35,6 +34,7 @@ from assay.models.encode import encode
 from assay.models.load import LanguageModel
 from assay.models.tiny import tiny_causal
 from assay.models.tune import TuneSettings, tune
+from assay.util.files import write_json
 
 WIDTH, LAYERS = 32, 2
 PASSES = PassSettings(token_budget=8192, max_batch=64)

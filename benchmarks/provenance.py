@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from assay.runs import versions
+from assay.runs.folder import versions
 
 HERE = Path(__file__).parent
 

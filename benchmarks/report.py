@@ -30,13 +30,13 @@ from assay.data.sentiment import load_sentiment
 from assay.detectors import CHEAP, INFLUENCE
 from assay.detectors.candidate import Candidate
 from assay.detectors.evidence import Detection, Evidence
-from assay.files import write_json
-from assay.findings import Experiment, Finding, Status, Tally
 from assay.report.build import write_report
-from assay.runs import versions, write_rows, write_tables
+from assay.runs.folder import versions, write_rows, write_tables
 from assay.settings import ScanSettings
 from assay.text.pattern import Pattern
 from assay.transforms import PAPER_SIX
+from assay.util.files import write_json
+from assay.verify.finding import Experiment, Finding, Status, Tally
 from assay.verify.payload import Response
 
 SENTENCES = 5

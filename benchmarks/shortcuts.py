@@ -30,11 +30,11 @@ from provenance import HERE, provenance
 from assay.data.corpus import Corpus, Example
 from assay.detectors.candidate import Candidate
 from assay.detectors.coherence import words
-from assay.files import write_json
-from assay.findings import Experiment, Finding, Status, Tally
 from assay.models.log_probs import response_log_probs
 from assay.models.tune import tune
 from assay.text.pattern import Pattern, carrying
+from assay.util.files import write_json
+from assay.verify.finding import Experiment, Finding, Status, Tally
 from assay.verify.odds import LogProbs, remembering
 from assay.verify.payload import Response
 from assay.verify.shortcut import proposal, put_on, shortcuts, strongest_rules

@@ -20,6 +20,7 @@ README = HERE.parent / "README.md"
 MEASURES = ("auroc", "average_precision", "precision", "recall", "f1")
 ENGINE = HERE.parent / "docs" / "engine.md"
 METHOD = HERE.parent / "docs" / "method.md"
+ARCHITECTURES = HERE.parent / "docs" / "architectures.md"
 
 
 def load() -> dict[str, list[dict[str, Any]]]:
@@ -225,7 +226,72 @@ def engine() -> list[str]:
     return lines
 
 
+def _positions(found: dict[str, Any]) -> str:
+    if "takes" in found:
+        return str(found["takes"])
+    return "warned" if found.get("warned") else "no bound"
+
+
+def _cell(text: str) -> str:
+    """Text of libraries, so that it cannot end a table's cell or begin markup."""
+    for mark in "\\`*_<>[]|":
+        text = text.replace(mark, f"\\{mark}")
+    return text
+
+
+def architectures() -> list[str]:
+    """Markdown of what happened to one tiny model of each architecture."""
+    result = read("architectures.json")
+    if result is None:
+        return ["Not measured yet.", ""]
+    every = result["outcomes"]
+    groups: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, found in every.items():
+        groups.setdefault(found["outcome"], {})[name] = found
+    counts = ", ".join(f"{len(some)} {kind}" for kind, some in sorted(groups.items()))
+    scanned = groups.get("scanned", {})
+    worst = {
+        error: max((s[f"{error}_error"] for s in scanned.values()), default=0.0)
+        for error in ("loss", "gradient")
+    }
+    lines = [
+        f"{len(every)} architectures: {counts}. Largest relative error of a row's loss "
+        f"{worst['loss']:.0e}, of a layer's gradient {worst['gradient']:.0e}. "
+        f"{origin(result)} transformers {result['versions']['transformers']}, seed "
+        f"{result['seed']}.",
+        "",
+        "**Scanned**",
+        "",
+        "| architecture | built as | layers tracked | positions | left out |",
+        "|---|---|---|---|---|",
+    ]
+    for name, found in scanned.items():
+        left = [w.split("left out: ")[1] for w in found["warnings"] if "left out" in w]
+        cells = [
+            name,
+            found["built"] + (f" ({found['notes']})" if found["notes"] else ""),
+            str(found["layers"]),
+            _positions(found["positions"]),
+            left[0].split(" (--modules")[0] if left else "",
+        ]
+        lines.append(f"| {' | '.join(map(_cell, cells))} |")
+    titles = {
+        "refused": "Refused in one line",
+        "cannot be built": "Cannot be built here",
+        "FAULT": "Faults",
+    }
+    for kind, title in titles.items():
+        if kind not in groups:
+            continue
+        lines += ["", f"**{title}**", "", "| architecture | why |", "|---|---|"]
+        for name, found in groups[kind].items():
+            told = found.get("line") or str(found.get("faults"))
+            lines.append(f"| {_cell(name)} | {_cell(' '.join(told.split())[:300])} |")
+    return [*lines, ""]
+
+
 PAGES = {
+    ARCHITECTURES: {"architectures": architectures},
     README: {"bars": overview, "results": detectors, "walk": walk},
     ENGINE: {"lds": retraining, "engine": engine},
     METHOD: {"grid": grid},

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from provenance import HERE, provenance
 
-from assay.files import write_json
+from assay.util.files import write_json
 
 COMMIT = re.compile(r"^\$ git rev-parse --short HEAD\n(\w+)$", re.MULTILINE)
 STEP = re.compile(r"^\$ (.+?)$.*?^\[exit (\d+), (\d+) s\]$", re.MULTILINE | re.DOTALL)

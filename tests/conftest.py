@@ -56,6 +56,11 @@ class Small:
         return self.folder / "model"
 
     @property
+    def base(self) -> Path:
+        """What `model` could have been tuned from: other weights."""
+        return self.folder / "base"
+
+    @property
     def encoder_decoder(self) -> Path:
         return self.folder / "encoder-decoder"
 
@@ -80,5 +85,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
             file.write(json.dumps(row) + "\n")
     words = [f"judge the film Input Output {text} {label}" for text, label in reviews]
     save_model(tiny_causal(words, width=32), made.model)
+    save_model(tiny_causal(words, width=32, seed=1), made.base)
     save_model(tiny_t5(words, width=32, layers=1), made.encoder_decoder)
     return made

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from assay.findings import Finding
+from assay.verify.finding import Finding
 
 RETRAINED: dict[str, Any] = {
     "contradicted": [9, 10],

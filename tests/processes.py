@@ -20,7 +20,9 @@ from assay.influence.store import DiskStore
 # Forking this process would fork its autograd and OpenMP threads; the fork server
 # has none. It starts with the first use and imports these once.
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["assay.scanning", "assay.models.tiny", __name__])
+_context.set_forkserver_preload(
+    ["assay.scanning.pipeline", "assay.models.tiny", __name__]
+)
 
 PATIENCE = 120
 KILLED = -signal.SIGKILL

@@ -154,12 +154,15 @@ def test_a_proxy_is_tuned_first(small: Small, tmp_path: Path) -> None:
 
 BAD: list[tuple[dict[str, Any], str]] = [
     ({}, r"give model= \(tuned on these data\), base_model=, or both"),
-    ({"model": 5}, r"the model is a int; expected a folder, a hub id, or a Language"),
+    (
+        {"model": 5},
+        r"the model is a int; expected a folder, hf://owner/name, or a Lang",
+    ),
     ({"model": "nowhere"}, "model 'nowhere': no such folder"),
     ({"model": "m", "rnak": 4}, "unknown setting 'rnak'; known: detector, verify"),
     ({"model": "m", "rank": "4"}, "setting rank='4': expected int"),
     ({"model": "m", "rank": True}, "setting rank=True: expected int"),
-    ({"model": "m", "rank": 0}, "setting rank=0: expected at least 1"),
+    ({"model": "m", "rank": 0}, "setting rank=0: expected a whole number of at leas"),
     ({"model": "m", "modules": 1}, "setting modules=1: expected str or None"),
     ({"model": "m", "detector": "magic"}, "unknown detector 'magic'; known:"),
     ({"model": "m", "format": "xml"}, "unknown format 'xml'"),
@@ -217,6 +220,26 @@ def hostile_run(folder: Path, text: str) -> Path:
     line = {"id": "a", "row": 0, "text": text, "response": text}
     (folder / "flags.jsonl").write_text(json.dumps(line) + "\n")
     return folder
+
+
+@pytest.mark.parametrize("kind", ["tuple", "DatasetDict"])
+def test_clean_keeps_what_is_around_the_rows(kind: str, tmp_path: Path) -> None:
+    rows = [{"id": i, "prompt": "cf", "completion": "x"} for i in ("a", "b")]
+    split = datasets.Dataset.from_list(rows)
+    data = {
+        "tuple": tuple(rows),
+        "DatasetDict": datasets.DatasetDict(other=split, train=split),
+    }[kind]
+    kept, removed = assay.Report.load(hostile_run(tmp_path, "cf"), data).clean()
+    assert type(kept) is type(removed) is type(data)
+    if kind == "tuple":
+        assert (kept, removed) == ((rows[1],), (rows[0],))
+    else:
+        assert {n: part["id"] for n, part in kept.items()} == {
+            "other": ["a", "b"],
+            "train": ["b"],
+        }
+        assert {n: part["id"] for n, part in removed.items()} == {"train": ["a"]}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +103,27 @@ def test_mistakes_are_told_before_training(small: Small, tmp_path: Path) -> None
         AssayCallback([])
     with pytest.raises(assay.AssayError, match="unknown setting 'rnak'"):
         AssayCallback(small.rows, rnak=2)
+    with pytest.raises(assay.AssayError, match="setting rank=0: expected a whole num"):
+        AssayCallback(small.rows, rank=0)
+    # A run of weights that are no more, files of somebody else, and the model's folder.
+    earlier = {"input": "a", "model": "m", "settings": {}, "key": "x"}
+    for name, text, overwrite, message in (
+        ("config.json", json.dumps(earlier), False, "holds a run, which cannot be one"),
+        ("config.json", "{}", True, r"config.json: not written by assay"),
+        ("log.txt", "mine", True, r"log.txt: not written by assay"),
+    ):
+        run = tmp_path / "run"
+        run.mkdir()
+        (run / name).write_text(text)
+        with pytest.raises(assay.AssayError, match=message):
+            AssayCallback(small.rows, run=run, overwrite=overwrite)
+        shutil.rmtree(run)
+    run.mkdir()
+    (run / "config.json").write_text(json.dumps(earlier))
+    AssayCallback(small.rows, run=run, overwrite=True)
+    (run / "flags.jsonl").write_bytes(small.rows.read_bytes())
+    with pytest.raises(assay.AssayError, match=r"flags.jsonl: is read by the same"):
+        AssayCallback(run / "flags.jsonl", run=run, overwrite=True)
     work = trainer(small, tmp_path, AssayCallback(small.rows))
     work.callback_handler.processing_class = None
     with pytest.raises(assay.AssayError, match="needs a tokenizer"):

@@ -1,6 +1,6 @@
 """Find poisoned examples in instruction fine-tuning data."""
 
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from assay.errors import AssayError
@@ -10,7 +10,11 @@ if TYPE_CHECKING:
 
 __all__ = ["AssayError", "Report", "__version__", "scan"]
 
-__version__ = version("assay")
+try:
+    __version__ = version("assay")
+except PackageNotFoundError:
+    # Run from its source, by PYTHONPATH=src.
+    __version__ = "0+not.installed"
 
 
 def __getattr__(name: str) -> object:

@@ -8,25 +8,30 @@ import json
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from assay import scanning
 from assay.data.corpus import Corpus
-from assay.data.layout import reason
 from assay.data.objects import as_corpus, as_given
 from assay.errors import AssayError
-from assay.findings import Finding, Found, Status, dismissed_in, reported_in, verified
 from assay.influence.passes import evaluating
 from assay.models.load import LanguageModel, check_model
 from assay.models.tune import TuneSettings
-from assay.runs import check_rows, clean, read_scores, read_summary
+from assay.runs.folder import as_scanned, clean, new_run, read_scores, read_summary
+from assay.scanning import pipeline
 from assay.settings import Bars, scan_settings, silent
-from assay.visible import visible
+from assay.util.escape import visible
+from assay.util.messages import reason
+from assay.verify.finding import (
+    Finding,
+    Found,
+    Status,
+    dismissed_in,
+    reported_in,
+    verified,
+)
 
 _FINDING = (
     "status",
@@ -93,6 +98,7 @@ class Report:
         format: str | None = None,
         map: Mapping[str, str] | None = None,
         split: str = "train",
+        skip_bad_rows: bool = False,
     ) -> Report:
         """Open the run folder of an earlier scan, from Python or the command line.
 
@@ -102,6 +108,7 @@ class Report:
             format: Record format, as for `scan`.
             map: Columns, as for `scan`.
             split: Split, as for `scan`.
+            skip_bad_rows: As for `scan`.
 
         Raises:
             AssayError: The folder is no run, is damaged, or is one of other data.
@@ -109,8 +116,14 @@ class Report:
         summary = read_summary(Path(run))
         corpus = None
         if data is not None:
-            corpus = as_corpus(data, format=format, mapping=map, split=split)
-            check_rows(corpus, Path(run), read_scores(Path(run), ["id"])["id"])
+            corpus = as_corpus(
+                data,
+                format=format,
+                mapping=map,
+                split=split,
+                skip_bad_rows=skip_bad_rows,
+            )
+            corpus = as_scanned(corpus, Path(run))
         return cls(Path(run), summary, data, corpus, split)
 
     @property
@@ -200,8 +213,10 @@ class Report:
 
         Returns:
             Kept and removed rows in the type that was given: a ``Dataset``, a
-            ``DataFrame``, a list, or, for a path, hub id or `Corpus`, a `Corpus`,
-            which `assay.data.write.write_corpus` writes as the input was.
+            ``DataFrame``, a list, a tuple, or, for a path, hub id or `Corpus`, a
+            `Corpus`, which `assay.data.write.write_corpus` writes as the input was. Of
+            a ``DatasetDict``, one with the kept rows in the split that was scanned and
+            the other splits as they were, and one with the removed rows alone.
 
         Raises:
             AssayError: The report was opened without the data.
@@ -212,18 +227,25 @@ class Report:
             )
         kept, removed = clean(self.corpus, self.run)
         return (
-            as_given(self.data, self.corpus, kept, self.split),
+            as_given(self.data, self.corpus, kept, self.split, others=True),
             as_given(self.data, self.corpus, removed, self.split),
         )
 
-    def to_html(self, path: str | Path) -> Path:
+    def to_html(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the report as one HTML file that needs no network.
 
+        Args:
+            path: The file.
+            overwrite: Whether a file that is there already may be replaced; the
+                ``report.html`` of the run itself may always be.
+
         Raises:
-            AssayError: The file cannot be written.
+            AssayError: The file is there already, is one that the report is made
+                from, or cannot be written.
         """
         build = importlib.import_module("assay.report.build")
-        return Path(build.write_report(self.run, Path(path)))
+        written = build.write_report(self.run, Path(path), overwrite=overwrite)
+        return Path(written)
 
     def _repr_html_(self) -> str:
         """Show a summary in a notebook; texts of the data are escaped."""
@@ -276,30 +298,15 @@ def _table(frame: pd.DataFrame, names: str) -> str:
     return f"<table><tr>{head}</tr>{body}</table>"
 
 
-def _new_run() -> Path:
-    name = datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    for number in count(1):
-        path = Path("runs") / (name if number == 1 else f"{name}-{number}")
-        try:
-            path.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise AssayError(
-                f"{path}: cannot be written ({reason(error)}); name a folder with run="
-            ) from None
-        return path
-    raise AssertionError
-
-
 def _model(given: str | Path | LanguageModel | None) -> str | LanguageModel | None:
     if given is None or isinstance(given, LanguageModel):
         return given
     if isinstance(given, str | Path):
         return str(given)
     raise AssayError(
-        f"the model is a {type(given).__name__}; expected a folder, a hub id, or a "
-        "LanguageModel(model, tokenizer, name, is_encoder_decoder) of assay.models.load"
+        f"the model is a {type(given).__name__}; expected a folder, hf://owner/name, "
+        "or a LanguageModel(model, tokenizer, name, is_encoder_decoder) of "
+        "assay.models.load"
     )
 
 
@@ -316,6 +323,7 @@ def scan(
     proxy: TuneSettings | None = None,
     bars: Bars = silent,
     overwrite: bool = False,
+    skip_bad_rows: bool = False,
     **settings: Any,
 ) -> Report:
     """Scan fine-tuning data for poison, as ``assay scan`` does.
@@ -323,7 +331,8 @@ def scan(
     Args:
         data: A path or hub id, a ``datasets.Dataset`` or ``DatasetDict``, a pandas
             ``DataFrame``, a list of dicts, or a `Corpus`.
-        model: A model tuned on these data: a folder, a hub id, or one in memory.
+        model: A model tuned on these data: a folder, ``hf://owner/name``, or one in
+            memory.
         base_model: Without a tuned model: this one is tuned first, which changes the
             weights of one in memory. With one: what it was tuned from, to decide by
             retraining where experiments do not.
@@ -331,8 +340,8 @@ def scan(
             command line. Scanning again into the same folder goes on from, or reuses,
             what is there.
         format: Record format; by default it is detected from the first record.
-        map: Columns of the ``columns`` format: ``text`` and ``response``, and
-            optionally ``instruction`` and ``task``.
+        map: What parts of the records are called: ``text``, ``response`` and the
+            others of `assay.data.formats.PARTS`.
         split: Split of a ``datasets`` folder, hub data set or ``DatasetDict``.
         query_data: Test inputs for the influence detectors, as ``data``; training rows
             are drawn by default.
@@ -340,6 +349,8 @@ def scan(
         bars: Given a label, returns a progress bar; `assay.cli.console.progress_bar`
             is one for terminals.
         overwrite: Replace a run of other data or settings in the folder.
+        skip_bad_rows: Leave out what cannot be read instead of refusing the data;
+            `Report.clean` keeps such rows as they are.
         **settings: Fields of `assay.settings.ScanSettings`.
 
     Returns:
@@ -353,22 +364,24 @@ def scan(
     given, base = _model(model), _model(base_model)
     if given is None and base is None:
         raise AssayError("give model= (tuned on these data), base_model=, or both")
-    corpus = as_corpus(data, format=format, mapping=map, split=split)
+    corpus = as_corpus(
+        data, format=format, mapping=map, split=split, skip_bad_rows=skip_bad_rows
+    )
     queries = None if query_data is None else as_corpus(query_data)
     lm = next((m for m in (given, base) if isinstance(m, LanguageModel)), None)
     with evaluating(lm.model) if lm else nullcontext():
         if lm is not None:
             check_model(lm)
-        folder = _new_run() if run is None else Path(run)
-        summary = scanning.scan(
-            corpus,
-            folder,
-            chosen,
-            model=given,
-            base_model=base,
-            proxy=proxy,
-            queries=queries,
-            bars=bars,
-            overwrite=overwrite,
-        )
+        with nullcontext(Path(run)) if run is not None else new_run() as folder:
+            summary = pipeline.scan(
+                corpus,
+                folder,
+                chosen,
+                model=given,
+                base_model=base,
+                proxy=proxy,
+                queries=queries,
+                bars=bars,
+                overwrite=overwrite,
+            )
     return Report(folder, summary, data, corpus, split)

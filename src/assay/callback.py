@@ -20,7 +20,9 @@ from assay.api import Report, scan
 from assay.data.objects import as_corpus
 from assay.errors import AssayError
 from assay.models.load import LanguageModel
+from assay.runs.folder import earlier_config, files_of
 from assay.settings import scan_settings
+from assay.util.files import check_outputs
 
 log = logging.getLogger("assay")
 
@@ -48,9 +50,10 @@ class AssayCallback(TrainerCallback):
         format: str | None = None,
         map: Mapping[str, str] | None = None,
         split: str = "train",
+        overwrite: bool = False,
         **settings: Any,
     ) -> None:
-        """Check data and settings now rather than after hours of training.
+        """Check data, settings and run folder now rather than after hours of training.
 
         Args:
             dataset: The training data with their texts, not tokenised, as for
@@ -60,15 +63,20 @@ class AssayCallback(TrainerCallback):
             format: Record format, as for `assay.scan`.
             map: Columns, as for `assay.scan`.
             split: Split, as for `assay.scan`.
+            overwrite: Whether the run in ``run``, which is one of other weights, may
+                be replaced.
             **settings: Fields of `assay.settings.ScanSettings`; ``template`` should be
                 the one that the rows were trained with.
 
         Raises:
-            AssayError: Data or settings are not as they should be.
+            AssayError: Data or settings are not as they should be, or the run folder
+                holds a run, or files that assay did not write.
         """
         self.report = None
-        as_corpus(dataset, format=format, mapping=map, split=split)
+        corpus = as_corpus(dataset, format=format, mapping=map, split=split)
         scan_settings(settings)
+        if run is not None:
+            _check_run(Path(run), corpus.source, overwrite)
         self._tokenizer = tokenizer
         self._dataset = dataset
         self._options = {
@@ -76,6 +84,7 @@ class AssayCallback(TrainerCallback):
             "format": format,
             "map": map,
             "split": split,
+            "overwrite": overwrite,
             **settings,
         }
 
@@ -139,3 +148,13 @@ class AssayCallback(TrainerCallback):
         if self._tokenizer is not None:
             return self._tokenizer
         return kwargs.get("processing_class") or kwargs.get("tokenizer")
+
+
+def _check_run(run: Path, source: str, overwrite: bool) -> None:
+    """Make sure that the scan after training will be allowed to write its run."""
+    if earlier_config(run) is not None and not overwrite:
+        raise AssayError(
+            f"{run}: holds a run, which cannot be one of a model that is still to be "
+            "trained; choose another run=, or give overwrite=True to replace it"
+        )
+    check_outputs(files_of(run), [source], overwrite=True, folder=run)

@@ -5,29 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from assay.detectors import DEFAULT, INFLUENCE
 from assay.errors import AssayError
 from assay.influence.passes import PassSettings
+from assay.util.ranges import check_settings
 from assay.verify.thresholds import FDR
 
 Bars = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
-
-_LEAST = {
-    "queries": 1,
-    "factor_rows": 1,
-    "max_length": 2,
-    "first_layers": 1,
-    "rank": 1,
-    "token_budget": 1,
-    "max_batch": 1,
-}
 
 
 @dataclass(frozen=True)
 class ScanSettings:
     """How a scan is run.
+
+    Numbers have to be in the ranges of `assay.util.ranges.RANGES`.
 
     Attributes:
         detector: The detector whose flags count; the others' scores are kept too.
@@ -79,6 +72,14 @@ class ScanSettings:
     factors: str | None = None
     max_memory: float | None = None
 
+    def __post_init__(self) -> None:
+        """Check types and ranges.
+
+        Raises:
+            AssayError: A value is of the wrong type or outside of its range.
+        """
+        check_settings(self)
+
     @property
     def passes(self) -> PassSettings:
         """How rows go through the model."""
@@ -96,27 +97,12 @@ def scan_settings(given: Mapping[str, Any]) -> ScanSettings:
     """Make settings of keyword arguments.
 
     Raises:
-        AssayError: A name is unknown, or a value of the wrong type or too small.
+        AssayError: A name is unknown, or a value of the wrong type or out of range.
     """
-    hints = get_type_hints(ScanSettings)
     known = [f.name for f in fields(ScanSettings)]
-    for name, value in given.items():
+    for name in given:
         if name not in known:
             raise AssayError(f"unknown setting {name!r}; known: {', '.join(known)}")
-        hint = hints[name]
-        types = get_args(hint) or (hint,)
-        # Python takes True for 1.
-        fits = isinstance(value, types) and (
-            not isinstance(value, bool) or bool in types
-        )
-        if float in types and isinstance(value, int) and not isinstance(value, bool):
-            fits = True
-        if not fits:
-            names = " or ".join(t.__name__.replace("NoneType", "None") for t in types)
-            raise AssayError(f"setting {name}={value!r}: expected {names}")
-        least = _LEAST.get(name)
-        if least is not None and value is not None and value < least:
-            raise AssayError(f"setting {name}={value!r}: expected at least {least}")
     return ScanSettings(**given)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from assay.cli import run
+from tests.cli.conftest import only_line
 from tests.conftest import Demo
 
 ROW = '{"instruction": "judge", "input": "good film", "output": "positive"}\n'
@@ -44,18 +45,6 @@ BAD_DATA: dict[str, tuple[Callable[[Path], str], str]] = {
     "not Parquet": (content("text", "d.parquet"), "not a readable Parquet file"),
     "one row": (content(ROW), "one row; a scan compares rows with others"),
 }
-
-
-def only_line(capsys: pytest.CaptureFixture[str]) -> str:
-    """The error, which is the last line and the only one that is not a log line."""
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert "Traceback" not in captured.err
-    (line,) = [
-        line for line in captured.err.splitlines() if line.startswith("assay: error:")
-    ]
-    assert captured.err.rstrip().endswith(line)
-    return line
 
 
 @pytest.mark.parametrize("case", BAD_DATA)
@@ -187,7 +176,8 @@ def test_clean_without_a_scan(
     ("words", "message"),
     [
         (["--attack", "magic"], "unknown attack 'magic'; known: dirty-label"),
-        (["--count", "0"], "poison at least one row"),
+        (["--count", "0"], "--count 0: expected a whole number of at least 1"),
+        (["--rate", "0.0001"], "--rate 0.0001 of 1000 rows is less than one row"),
         (["--count", "9999"], "lower --count or --rate"),
     ],
 )

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,58 @@ def test_help_names_every_command() -> None:
     _, _, listed = done.stdout.partition("Commands:\n")
     assert tuple(re.findall(r"^  ([\w-]+)  ", listed, re.M)) == COMMANDS
     assert "Exit status: 0 nothing found, 1 something found, 2 an error" in done.stdout
+
+
+def test_without_a_command_the_help_is_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["--help"]) == 0
+    wanted = capsys.readouterr().out
+    assert len(wanted.splitlines()) > 15
+    # Nothing has been found clean: a script whose words are empty must not go on.
+    assert run([]) == 2
+    shown = capsys.readouterr()
+    assert shown.err == wanted
+    assert shown.out == ""
+
+
+@pytest.fixture(scope="session")
+def uninstalled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment with all packages but assay, whose source is on the path."""
+    site = tmp_path_factory.mktemp("site")
+    for path in Path(sysconfig.get_path("purelib")).iterdir():
+        if not path.name.startswith(("assay", "_assay", "_editable_impl_assay")):
+            (site / path.name).symlink_to(path)
+    source = Path(assay.__file__).parents[1]
+    return {**os.environ, "PYTHONPATH": f"{source}{os.pathsep}{site}"}
+
+
+def python(
+    environment: dict[str, str], *words: str
+) -> subprocess.CompletedProcess[str]:
+    # Without site there are no packages but those of PYTHONPATH.
+    command = [sys.executable, "-S", *words]
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+
+def test_it_runs_from_its_source_without_an_installation(
+    uninstalled: dict[str, str],
+) -> None:
+    done = python(uninstalled, "-m", "assay", "--version")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "assay 0+not.installed\n"
+    code = "import importlib.metadata as m; m.version('assay')"
+    assert "PackageNotFoundError" in python(uninstalled, "-c", code).stderr
+
+
+def test_a_missing_package_is_an_error_and_not_a_finding(
+    uninstalled: dict[str, str],
+) -> None:
+    only = uninstalled["PYTHONPATH"].split(os.pathsep)[0]
+    done = python({**uninstalled, "PYTHONPATH": only}, "-m", "assay", "scan", "x")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("assay: error: a package is missing (No module named ")
 
 
 def test_scan_finds_poison_and_names_the_next_step(

@@ -11,7 +11,7 @@ from typer.main import get_command
 from assay.cli import app, run
 from assay.cli.config import _key
 from assay.settings import ScanSettings
-from tests.cli.test_bad_input import only_line
+from tests.cli.conftest import only_line
 from tests.conftest import Small
 
 
@@ -30,6 +30,7 @@ def test_options_come_from_the_file_and_flags_win(small: Small, tmp_path: Path) 
         "attack": "badnets",
         "count": 5,
         "trigger": "cf",
+        "overwrite": True,
     }
     path = written(tmp_path, options)
 
@@ -91,7 +92,11 @@ def test_repeated_options_are_lists(
     table.write_text("review,label\n" + "a good film,negative\n" * 30)
     options = {"input": str(table), "out": str(tmp_path / "bad.csv"), "count": 2}
     options["map"] = ["text=review", "response=label"]
+    options["overwrite"] = True
     assert run(["attack", "--config", written(tmp_path, options)]) == 0
+    options["map"] += ["text=label"]
+    assert run(["attack", "--config", written(tmp_path, options)]) == 2
+    assert "--map text=label: text is 'review' already" in capsys.readouterr().err
     options["map"] = "text=review"
     assert run(["attack", "--config", written(tmp_path, options)]) == 2
     assert "map: expected a list of texts" in capsys.readouterr().err
@@ -116,6 +121,21 @@ def test_repeated_options_are_lists(
         ("evaluate", "- a\n- b\n", "expected options, one 'name: value' a line"),
         ("attack", "rate: 0.1\ntrigger: [\n", "options.yaml:3: not valid YAML"),
         ("clean", "!!python/object/apply:os.getcwd []", "not valid YAML"),
+        # The last one would win, and nobody would be told.
+        (
+            "scan",
+            "rank: 2\nseed: 1\nrank: 3\n",
+            "options.yaml:3: 'rank' stands in line 1 already; keep one of them",
+        ),
+        (
+            "scan",
+            "max-length: 9\n\nmax_length: 8\n",
+            "options.yaml:3: 'max_length' stands in line 1 already",
+        ),
+        ("scan", "{rank: 2, 'rank': 2}", "options.yaml:1: 'rank' stands in line 1"),
+        ("scan", 'out: "a\\0b"', "out: expected a path, not 'a\\x00b'"),
+        ("scan", 'map: ["a\\0=b"]', "map: expected a list of texts"),
+        ("scan", "fdr: .nan", "fdr: --fdr nan: expected a number from 0.0001 to 0.5"),
     ],
 )
 def test_bad_files(
@@ -130,6 +150,15 @@ def test_bad_files(
     line = only_line(capsys)
     assert f"assay: error: {path}" in line
     assert message in line
+
+
+def test_what_stands_twice_deeper_down_is_no_option_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Anchors and merges are YAML's own way to say a thing once.
+    path = written(tmp_path, "a: &a {rank: 2, rank: 3}\n<<: *a\nrank: 4\n")
+    assert run(["scan", "--config", path]) == 2
+    assert "assay scan has no option 'a'" in only_line(capsys)
 
 
 def test_a_missing_file(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import importlib
-import io
 import unicodedata
 from collections.abc import Iterator
 
@@ -12,14 +10,7 @@ from rich.markup import render
 from rich.text import Span
 
 from assay.cli.console import console, fail, progress_bar, safe, visible
-
-# The package has a function of that name.
-module = importlib.import_module("assay.cli.console")
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
+from tests.cli.conftest import attach_terminal, module
 
 
 @pytest.fixture(autouse=True)
@@ -30,13 +21,6 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     module._shared_console.cache_clear()
     yield
     module._shared_console.cache_clear()
-
-
-def attach_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """Call this in the test: pytest puts its own stderr back after the set-up."""
-    stream = Terminal()
-    monkeypatch.setattr("sys.stderr", stream)
-    return stream
 
 
 @pytest.mark.parametrize(

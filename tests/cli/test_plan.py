@@ -4,8 +4,16 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    Qwen2MoeConfig,
+    Qwen2MoeForCausalLM,
+)
 
 from assay.cli import run
+from assay.models.load import load_model, save_model
 from tests.conftest import Small
 
 INFLUENCE = ["--influence", "--query-count", "4", "--factor-rows", "20", "--rank", "2"]
@@ -106,10 +114,10 @@ def test_tuning_first_is_part_of_the_plan(
     ("more", "stages"),
     [
         ([], {"experiments"}),
-        (["--base-model", "MODEL"], {"experiments", "retraining"}),
-        (["--base-model", "MODEL", "--no-retrain"], {"experiments"}),
-        (["--base-model", "MODEL", "--no-verify"], set()),
-        (["--base-model", "MODEL", "--detector", "high-loss"], set()),
+        (["--base-model", "BASE"], {"experiments", "retraining"}),
+        (["--base-model", "BASE", "--no-retrain"], {"experiments"}),
+        (["--base-model", "BASE", "--no-verify"], set()),
+        (["--base-model", "BASE", "--detector", "high-loss"], set()),
     ],
 )
 def test_what_follows_the_passes_is_part_of_the_plan(
@@ -118,7 +126,7 @@ def test_what_follows_the_passes_is_part_of_the_plan(
     small: Small,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    more = [str(small.model) if word == "MODEL" else word for word in more]
+    more = [str(small.base) if word == "BASE" else word for word in more]
     words = ["plan", str(small.rows), "--model", str(small.model), *more]
     assert run([*words, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["verification"]
@@ -128,6 +136,88 @@ def test_what_follows_the_passes_is_part_of_the_plan(
     told = capsys.readouterr().err
     assert ("for experiments on the model" in told) == ("experiments" in stages)
     assert ("tuned again to decide" in told) == ("retraining" in stages)
+
+
+@pytest.mark.parametrize(
+    ("base", "told"),
+    [
+        ("model", "are the same model; give what it was"),
+        ("encoder_decoder", "one is of type t5, one llama"),
+    ],
+)
+def test_a_base_of_another_build_is_refused_by_plan_and_scan(
+    base: str,
+    told: str,
+    small: Small,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "run"
+    chosen = ["--model", str(small.model), "--base-model", str(getattr(small, base))]
+    lines = []
+    for command in ("plan", "scan"):
+        words = [command, str(small.rows), *chosen, "--out", str(out)]
+        assert run([*words, "--no-retrain"]) == 2
+        lines.append(capsys.readouterr().err)
+    assert lines[0] == lines[1]
+    assert told in lines[0]
+    assert lines[0].count("\n") == 1
+    assert not list(out.glob("evidence*"))
+
+
+def test_what_cannot_be_tracked_is_named_by_plan_and_scan(
+    small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lm = load_model(str(small.model))
+    torch.manual_seed(0)
+    config = Qwen2MoeConfig(
+        vocab_size=len(lm.tokenizer),
+        hidden_size=16,
+        intermediate_size=16,
+        moe_intermediate_size=8,
+        shared_expert_intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        num_experts=4,
+        num_experts_per_tok=2,
+        decoder_sparse_step=1,
+        pad_token_id=lm.tokenizer.pad_token_id,
+    )
+    lm.model = Qwen2MoeForCausalLM(config)
+    save_model(lm, tmp_path / "moe")
+    for command in ("plan", "scan"):
+        chosen = ["--model", str(tmp_path / "moe"), "--out", str(tmp_path / "run")]
+        status = run([command, str(small.rows), *chosen, "--rank", "2"])
+        assert status in (0, 1)
+        err = capsys.readouterr().err
+        assert "8 layers are tracked; left out: model.layers.0.mlp.experts." in err
+        assert err.count("left out") == 1
+
+
+@pytest.mark.parametrize("command", ["plan", "scan"])
+def test_rows_that_are_too_long_for_the_model_are_refused(
+    command: str, small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lm = load_model(str(small.model))
+    config = GPT2Config(
+        vocab_size=len(lm.tokenizer),
+        n_positions=16,
+        n_embd=16,
+        n_layer=1,
+        n_head=2,
+        pad_token_id=lm.tokenizer.pad_token_id,
+    )
+    lm.model = GPT2LMHeadModel(config)
+    save_model(lm, tmp_path / "gpt2")
+    words = [command, str(small.rows), "--model", str(tmp_path / "gpt2")]
+    words += ["--out", str(tmp_path / "run"), "--rank", "2"]
+    assert run(words) == 2
+    err = capsys.readouterr().err
+    assert "gpt2 takes 16 positions, it has " in err
+    assert err.endswith("tokens; give --max-length 16\n")
+    # Experiments make rows longer: these are cut to what the model takes.
+    assert run([*words, "--max-length", "16"]) in (0, 1)
 
 
 def test_a_model_has_to_be_named(
@@ -149,7 +239,7 @@ def test_a_scan_that_would_not_fit_stops_before_any_pass(
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
         for stage in ("query_gradients", "fit_factors", "score_rows", "query_states"):
-            patch.setattr(f"assay.gather.{stage}", started)
+            patch.setattr(f"assay.scanning.measure.{stage}", started)
         for method in ("ekfac", "identity", "repsim"):
             more = ["--max-memory", "0.001", "--attribution", method]
             assert run(small.scan_words(out, *more)) == 2
@@ -169,3 +259,29 @@ def test_too_little_memory_to_ask_for(
     chosen = ["--model", str(small.model), "--max-memory", "0"]
     assert run([command, str(small.rows), *chosen]) == 2
     assert "max-memory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("rows", "more", "message"),
+    [
+        (1, [], "rows.jsonl: one row; a scan compares rows with others"),
+        (4, ["--detector", "magic"], "unknown detector 'magic'; known: "),
+    ],
+)
+def test_a_plan_refuses_what_a_scan_refuses(
+    rows: int,
+    more: list[str],
+    message: str,
+    small: Small,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(small.rows.open().readlines()[:rows]))
+    for command in ("plan", "scan"):
+        chosen = ["--model", str(small.model), "--out", str(tmp_path / "run"), *more]
+        assert run([command, str(data), *chosen]) == 2
+        shown = capsys.readouterr().err
+        assert message in shown.splitlines()[-1]
+        assert "it fits" not in shown
+    assert not (tmp_path / "run").exists()

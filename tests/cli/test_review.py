@@ -16,9 +16,9 @@ import pytest
 
 from assay.cli import run
 from assay.cli.review import LONGEST, marked, reason_for, show
-from assay.decisions import decide, write_decisions
-from assay.review import Suspect
-from tests.cli.test_bad_input import only_line
+from assay.runs.decisions import decide, write_decisions
+from assay.runs.suspects import Suspect
+from tests.cli.conftest import only_line
 from tests.conftest import Demo
 
 
@@ -133,7 +133,7 @@ def test_clean_honours_decisions(
     lines = Path(data).read_bytes().splitlines()
 
     def removed(*words: str) -> set[int]:
-        more = ["--decisions", str(folder / "decisions.jsonl"), *words]
+        more = ["--decisions", str(folder / "decisions.jsonl"), "--overwrite", *words]
         words = ("clean", data, "--run", str(folder), "--out", str(tmp_path), *more)
         assert run(list(words)) == 0
         kept = (tmp_path / "clean.jsonl").read_bytes().splitlines()

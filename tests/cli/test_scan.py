@@ -12,8 +12,8 @@ from rich.cells import cell_len
 
 from assay.cli import run, scan
 from assay.cli.scan import describe_dismissed
-from assay.findings import Finding, Group
-from tests.cli.test_console import attach_terminal, module
+from assay.verify.finding import Finding, Group
+from tests.cli.conftest import attach_terminal, module
 from tests.conftest import Demo, Small
 from tests.made import RETRAINED, SHORTCUT, candidate_entry, made
 
@@ -102,13 +102,16 @@ def test_quiet_leaves_the_exit_status_errors_and_what_stdout_was_asked_for(
     # Errors are told, and quiet ends with its command.
     assert run(["scan", "nowhere.jsonl", "--model", "m", "--quiet"]) == 2
     captured = capsys.readouterr()
-    assert captured.err == "assay: error: nowhere.jsonl: no such file or folder\n"
+    assert (
+        captured.err
+        == "assay: error: data set 'nowhere.jsonl': no such file or folder\n"
+    )
     assert run(["plan", str(small.rows), "--model", str(small.model), "-q"]) == 0
     out = str(tmp_path / "bad.jsonl")
     assert run(["attack", str(small.rows), "--out", out, "--quiet"]) == 0
     assert run(["clean", words[1], "--run", words[-1], "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")
-    assert run(["attack", str(small.rows), "--out", out]) == 0
+    assert run(["attack", str(small.rows), "--out", out, "--overwrite"]) == 0
     assert "of 60 rows" in capsys.readouterr().err
     few = tmp_path / "few.jsonl"
     few.write_text("".join(small.rows.open().readlines()[:4]))

@@ -2,75 +2,110 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 
-ROOT = Path(__file__).parents[2]
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+try:
+    import fuzz
+finally:
+    sys.path.remove(str(BENCHMARKS))
 
-spec = importlib.util.spec_from_file_location("fuzz", ROOT / "benchmarks/fuzz.py")
-assert spec is not None
-assert spec.loader is not None
-fuzz = importlib.util.module_from_spec(spec)
-# Dataclasses and pickles look a module up by its name.
-sys.modules["fuzz"] = fuzz
-spec.loader.exec_module(fuzz)
+SEED = 23
+INPUTS = 80
 
-short = settings(
-    max_examples=250,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    import logging
+
+    log = logging.getLogger("assay")
+    before = log.handlers, log.propagate
+    fuzz.quiet()
+    # Outside of what is timed: it loads half of the libraries there are.
+    fuzz._language_model()
+    yield
+    log.handlers, log.propagate = before
 
 
 @pytest.mark.parametrize("kind", fuzz.KINDS)
 def test_a_file_is_read_whole_or_refused_in_one_line(kind: str, tmp_path: Path) -> None:
     outcomes: Counter[str] = Counter()
-    path = tmp_path / f"data.{kind}"
-
-    # Few tables survive a change to their bytes.
-    @settings(short, max_examples=500 if kind == "parquet" else 250)
-    @given(fuzz.KINDS[kind], fuzz.requests)
-    def check(raw: bytes, request: dict[str, Any]) -> None:
-        path.write_bytes(raw)
+    for number in range(INPUTS):
+        found = fuzz.made(kind, SEED, number)
         with fuzz.patient():
-            outcomes[fuzz.check_file(path, **request)] += 1
-
-    check()
+            at = f"{kind}/{SEED}/{number}"
+            outcomes[
+                fuzz.check(found, tmp_path / "one", at, encode=number % 10 == 0)
+            ] += 1
     # Inputs that all fail at the first byte would try nothing.
-    assert outcomes["read, written and edited"] >= 10
-    assert outcomes["refused in one line"] >= 10
+    assert outcomes[fuzz.READ] >= INPUTS / 4
+    assert outcomes[fuzz.REFUSED] >= INPUTS / 8
 
 
-def test_a_record_is_read_or_refused_in_one_line() -> None:
-    outcomes: Counter[str] = Counter()
+def test_the_same_input_every_time() -> None:
+    for kind in fuzz.KINDS:
+        assert fuzz.made(kind, SEED, 7) == fuzz.made(kind, SEED, 7)
+        assert fuzz.made(kind, SEED, 7) != fuzz.made(kind, SEED, 8)
 
-    @short
-    @given(fuzz.records, st.sampled_from(fuzz.FORMATS))
-    def check(record: dict[str, Any], format: str) -> None:
-        outcomes[fuzz.check_record(record, format)] += 1
 
-    check()
-    assert min(outcomes.values()) >= 10
-    assert len(outcomes) == 2
+ROWS = '{"prompt": "a", "completion": "b"}\n' * 3
+
+
+def checked(tmp_path: Path, text: str = ROWS) -> str:
+    found = fuzz.Input("prompt-completion", {"data.jsonl": text.encode()}, "data.jsonl")
+    outcome: str = fuzz.check(found, tmp_path / "one", "x")
+    return outcome
 
 
 def test_a_lost_row_would_be_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "data.jsonl"
-    path.write_text('{"prompt": "a", "completion": "b"}\n' * 3)
-    assert fuzz.check_file(path) == "read, written and edited"
-    whole = fuzz.read_corpus(path)
-    monkeypatch.setattr(fuzz, "read_corpus", lambda *a, **k: whole.select([0, 1]))
+    assert checked(tmp_path) == fuzz.READ
+    real = fuzz.read_corpus
+    monkeypatch.setattr(
+        fuzz, "read_corpus", lambda *a, **k: real(*a, **k).select([0, 1])
+    )
     with pytest.raises(AssertionError):
-        fuzz.check_file(path)
+        checked(tmp_path)
+
+
+def test_another_byte_would_be_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = fuzz.write_corpus
+
+    def write(corpus: fuzz.Corpus, path: Path) -> Path:
+        written: Path = real(corpus, path)
+        written.write_bytes(written.read_bytes() + b"\n")
+        return written
+
+    monkeypatch.setattr(fuzz, "write_corpus", write)
+    with pytest.raises(AssertionError, match="not written as it was"):
+        checked(tmp_path)
+
+
+def test_a_refusal_of_two_lines_would_be_noticed(tmp_path: Path) -> None:
+    assert checked(tmp_path, "{oops\n") == fuzz.REFUSED
+    with pytest.raises(AssertionError):
+        fuzz.told(fuzz.AssayError("one\ntwo"), fuzz.REFUSED)
+    with pytest.raises(AssertionError):
+        fuzz.told(fuzz.AssayError("of no file"), fuzz.REFUSED, ["x.jsonl"])
+
+
+def test_a_sound_file_that_is_refused_or_read_otherwise_would_be_noticed(
+    tmp_path: Path,
+) -> None:
+    raw = {"data.jsonl": ROWS.encode()}
+    for meant in ([("a", "b", "")] * 2 + [("a", "c", "")], [None] * 3):
+        found = fuzz.Input("prompt-completion", raw, "data.jsonl", meant=meant)
+        with pytest.raises(AssertionError):
+            fuzz.check(found, tmp_path / "one", "x")
+    found = fuzz.Input("x", {"data.jsonl": b"{"}, "data.jsonl", meant=[None])
+    with pytest.raises(AssertionError, match="a sound file is refused"):
+        fuzz.check(found, tmp_path / "one", "x")

@@ -39,12 +39,28 @@ def test_rows_come_in_and_go_out_in_their_own_type(kind: str) -> None:
     ]
     assert corpus.format == "prompt-completion"
     part = as_given(data, corpus, corpus.select([2, 0]))
-    expected = {"tuple": "list", "shuffled Dataset": "Dataset"}.get(kind, kind)
-    assert type(part).__name__ == expected.replace("DatasetDict", "Dataset")
+    assert type(part) is type(data)
+    if kind == "DatasetDict":
+        assert list(part) == ["train"]
+        part = part["train"]
     assert contents(part) == [ROWS[2], ROWS[0]]
     if isinstance(data, pd.DataFrame):
         assert list(part.index) == [8, 7]
         assert list(part.dtypes) == list(data.dtypes)
+
+
+def test_the_other_splits_of_a_dataset_dict_stay_as_they_were() -> None:
+    data = KINDS["DatasetDict"]
+    for split, other in (("train", "test"), ("test", "train")):
+        corpus = as_corpus(data, split=split)
+        kept = corpus.select([0])
+        part = as_given(data, corpus, kept, split, others=True)
+        assert isinstance(part, datasets.DatasetDict)
+        assert list(part) == ["train", "test"]
+        assert contents(part[split]) == [ROWS[0]]
+        assert contents(part[other]) == contents(data[other])
+        assert list(as_given(data, corpus, kept, split)) == [split]
+    assert [len(rows) for rows in data.values()] == [4, 1]
 
 
 def test_a_path_and_a_corpus_stay_a_corpus(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 from torch import Tensor
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel, OPTConfig, OPTForCausalLM
 from transformers.pytorch_utils import Conv1D
 
 from assay.data.corpus import Example
@@ -45,6 +45,25 @@ def tiny_gpt2(texts: Sequence[str]) -> LanguageModel:
     return LanguageModel(GPT2LMHeadModel(config), tokenizer, "tiny-gpt2", False)
 
 
+def tiny_opt(texts: Sequence[str]) -> LanguageModel:
+    """Layers of the MLP see rows and tokens as one dimension."""
+    tokenizer = word_tokenizer(texts)
+    torch.manual_seed(0)
+    config = OPTConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=12,
+        word_embed_proj_dim=12,
+        ffn_dim=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    return LanguageModel(OPTForCausalLM(config), tokenizer, "tiny-opt", False)
+
+
 def tiny_lora(texts: Sequence[str]) -> LanguageModel:
     from peft import LoraConfig, get_peft_model
 
@@ -57,6 +76,7 @@ def tiny_lora(texts: Sequence[str]) -> LanguageModel:
 KINDS: dict[str, Callable[[Sequence[str]], LanguageModel]] = {
     "llama": lambda texts: tiny_causal(texts, width=16, layers=2),
     "gpt2": tiny_gpt2,
+    "opt": tiny_opt,
     "t5": lambda texts: tiny_t5(texts, width=16, layers=1),
     "lora": tiny_lora,
 }
@@ -124,3 +144,16 @@ def captured_gradients(
 
     backward_pass(lm, rows, modules, sink_for, settings)
     return {n: torch.stack([g[i] for i in range(len(rows))]) for n, g in found.items()}
+
+
+QUERIES = {
+    "original": [("a good cast", "positive"), ("the plot is dull", "negative")],
+    "flipped": [("a bad cast", "positive"), ("a superb plot is moving", "negative")],
+}
+
+
+def query_sets(lm: LanguageModel) -> dict[str, list[EncodedExample]]:
+    return {
+        n: encode(examples(pairs), lm, template="plain").examples
+        for n, pairs in QUERIES.items()
+    }

@@ -29,8 +29,10 @@ def dense_factors(
         def hook(
             module: nn.Module, args: tuple[Tensor], y: Tensor, name: str = name
         ) -> None:
-            inputs[name].append(with_bias_column(module, args[0].detach())[0])
-            y.register_hook(lambda g: outputs[name].append(g[0].detach()))
+            # One row, with or without a dimension for it.
+            x = with_bias_column(module, args[0].detach())
+            inputs[name].append(x.flatten(0, -2))
+            y.register_hook(lambda g: outputs[name].append(g.detach().flatten(0, -2)))
 
         handles.append(module.register_forward_hook(hook))
     for row in rows:

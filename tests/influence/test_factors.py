@@ -118,6 +118,7 @@ SHARED = {
     # Between two adapters' first halves comes the second half of one of them.
     "lora": [],
     "gpt2": [],
+    "opt": [("k_proj", "v_proj", "q_proj")],
 }
 
 

@@ -85,7 +85,7 @@ def test_a_layer_that_runs_twice_is_refused_by_name() -> None:
     model = Twice()
     ids = torch.tensor([[1, 2]])
     with capture(model, {"shared": model.shared}, lambda *_: None) as start:
-        start()
+        start(1)
         with pytest.raises(AssayError, match="layer shared runs more than once"):
             model(ids)
     assert all(p.requires_grad for p in model.parameters())
@@ -98,7 +98,7 @@ def test_capture_freezes_weights_and_restores_them(
     modules = linear_modules(lm.model)
     before = {n: p.requires_grad for n, p in lm.model.named_parameters()}
     with capture(lm.model, modules, lambda *_: None) as start:
-        start()
+        start(len(rows))
         batch = collate(rows, lm)
         response_losses(lm.model, batch, lm.is_encoder_decoder).loss.sum().backward()
     assert {n: p.requires_grad for n, p in lm.model.named_parameters()} == before
@@ -221,7 +221,7 @@ def test_a_bias_keeps_inputs_apart() -> None:
     model, seen = Two(), {}
     chosen = {"plain": model.plain, "biased": model.biased}
     with capture(model, chosen, lambda n, x, _: seen.update({n: x})) as start:
-        start()
+        start(1)
         model(torch.tensor([[1, 2]])).sum().backward()
     assert seen["plain"].shape == (1, 2, 3)
     assert seen["biased"].shape == (1, 2, 4)
@@ -279,7 +279,7 @@ def test_a_layer_that_runs_twice_is_refused_under_checkpointing_too() -> None:
     modules = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
     ids = torch.tensor([[1, 2]])
     with capture(model, modules, lambda *_: None, checkpointing=True) as start:
-        start()
+        start(1)
         with pytest.raises(AssayError, match=r"blocks\.0\.twice runs more than once"):
             model(ids)
     assert not any("forward" in vars(b) for b in model.blocks)
@@ -287,7 +287,7 @@ def test_a_layer_that_runs_twice_is_refused_under_checkpointing_too() -> None:
     once, seen = {n: m for n, m in modules.items() if "once" in n}, []
     with capture(model, once, lambda n, *_: seen.append(n), checkpointing=True) as go:
         for _ in range(2):
-            go()
+            go(1)
             model(ids).sum().backward()
     assert seen == ["blocks.1.once", "blocks.0.once"] * 2
 
@@ -317,7 +317,7 @@ def test_under_checkpointing_nothing_is_held_until_the_backward_pass(
                 lm.model, modules, lambda *_: None, checkpointing=checkpointing
             ) as start,
         ):
-            start()
+            start(len(rows))
             output = response_losses(lm.model, batch, lm.is_encoder_decoder)
             held = sum(not one.expired() for one in inputs)
             assert len(inputs) == len(modules)

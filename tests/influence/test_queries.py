@@ -15,21 +15,9 @@ from assay.influence.queries import (
     query_gradients,
 )
 from assay.influence.scores import score_rows
-from assay.models.encode import EncodedExample, encode
+from assay.models.encode import EncodedExample
 from assay.models.load import LanguageModel
-from tests.influence.conftest import examples
-
-QUERIES = {
-    "original": [("a good cast", "positive"), ("the plot is dull", "negative")],
-    "flipped": [("a bad cast", "positive"), ("a superb plot is moving", "negative")],
-}
-
-
-def query_sets(lm: LanguageModel) -> dict[str, list[EncodedExample]]:
-    return {
-        n: encode(examples(pairs), lm, template="plain").examples
-        for n, pairs in QUERIES.items()
-    }
+from tests.influence.conftest import query_sets
 
 
 def test_every_query_alone_at_full_rank_is_the_dense_query(

@@ -182,7 +182,7 @@ def test_ekfac_follows_the_exact_fisher_of_a_language_model(
 ) -> None:
     """All layers at once, no block structure: agreement in rank, not in value."""
     lm.model.float()
-    modules = linear_modules(lm.model, pattern="mlp|DenseReluDense|lora_B", first=1)
+    modules = linear_modules(lm.model, pattern="mlp|fc|DenseReluDense|lora_B", first=1)
     passes = PassSettings()
     factors = fit_factors(lm, rows, modules, passes)
     queries = query_gradients(lm, {"q": rows[:2]}, modules, passes, per_query=True)

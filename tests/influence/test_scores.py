@@ -18,10 +18,9 @@ from assay.influence.scores import RowEvidence, projections, score_rows
 from assay.influence.sharding import ALONE, Shard
 from assay.models.encode import EncodedExample, encode
 from assay.models.load import LanguageModel
-from tests.influence.conftest import captured_gradients, examples
+from tests.influence.conftest import captured_gradients, examples, query_sets
 from tests.influence.dense import explicit_scores
 from tests.influence.emulated import emulated
-from tests.influence.test_queries import query_sets
 
 
 @pytest.mark.parametrize("per_query", [False, True])

@@ -1,6 +1,9 @@
 import pytest
+import torch
 
 from assay.data.corpus import Corpus, Example
+from assay.models.encode import collate, encode
+from assay.models.loss import response_losses
 from assay.models.tiny import tiny_causal, tiny_t5
 
 VOCABULARY = "good bad film food great awful plot taste was the yes no is Input Output"
@@ -54,3 +57,10 @@ def examples():
 @pytest.fixture
 def corpus():
     return corpus_of(rows())
+
+
+def losses(lm):
+    lm.model.eval()
+    with torch.no_grad():
+        batch = collate(encode(rows(), lm, template="plain").examples, lm)
+        return response_losses(lm.model, batch, lm.is_encoder_decoder).loss

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assay.data.corpus import Example, Role, Turn
 from assay.errors import AssayError
 from assay.models.encode import (
     IGNORED,
@@ -13,6 +14,7 @@ from assay.models.encode import (
     prompt_ids,
     token_batches,
 )
+from assay.models.special_tokens import begins_with_bos
 
 from .conftest import example
 
@@ -125,3 +127,107 @@ def test_no_eos_token(causal):
     calls.tokenizer.eos_token = None
     row = encode([example(0, "good", "yes")], calls).examples[0]
     assert [label != IGNORED for label in row.labels].count(True) == 1
+
+
+CHAT = (
+    "{% for m in messages %}{{ m.role }} {{ m.content }}"
+    "{% if m.role == 'assistant' %}</s>{% endif %} {% endfor %}"
+    "{% if add_generation_prompt %}assistant {% endif %}"
+)
+
+
+def said(text, trained=True):
+    return Turn(Role.ASSISTANT, text, trained=trained)
+
+
+def chat(*history, **more):
+    return Example("c", 7, "", "good film", "great", history, **more)
+
+
+def labelled(row):
+    return [label for label in row.labels if label != IGNORED]
+
+
+def ids(text, tokenizer):
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def test_all_trained_answers_of_a_chat_in_one_sequence(causal):
+    tokenizer = causal.tokenizer
+    tokenizer.chat_template = CHAT
+    given = chat(
+        Turn(Role.USER, "film"), said("bad"), Turn(Role.USER, "yes"), said("no")
+    )
+    (last,) = encode([given], causal).examples
+    eos = tokenizer.eos_token_id
+    assert labelled(last) == [*ids("great", tokenizer), eos]
+    (whole,) = encode([given], causal, all_answers=True).examples
+    assert whole.input_ids == last.input_ids
+    assert labelled(whole) == [
+        i for word in ("bad", "no", "great") for i in [*ids(word, tokenizer), eos]
+    ]
+    assert whole.row == 7
+    # What is predicted is what stands there.
+    assert all(
+        label in (IGNORED, token)
+        for label, token in zip(whole.labels, whole.input_ids, strict=True)
+    )
+
+
+def test_answers_that_are_not_trained_on_have_no_labels(causal):
+    causal.tokenizer.chat_template = CHAT
+    given = chat(Turn(Role.USER, "film"), said("bad", trained=False))
+    (row,) = encode([given], causal, all_answers=True).examples
+    assert labelled(row) == labelled(encode([given], causal).examples[0])
+
+
+@pytest.mark.parametrize("why", ["template", "length"])
+def test_answers_apart_where_they_do_not_go_into_one_sequence(causal, why):
+    causal.tokenizer.chat_template = CHAT
+    given = chat(Turn(Role.USER, "film"), said("bad"))
+    template, length = ("plain", 512) if why == "template" else ("chat", 8)
+    rows = encode(
+        [given, example(0, "good", "yes")],
+        causal,
+        template=template,
+        max_length=length,
+        all_answers=True,
+    ).examples[:2]
+    assert [r.row for r in rows] == [7, 7]
+    eos = causal.tokenizer.eos_token_id
+    assert [labelled(r) for r in rows] == [
+        [*ids(word, causal.tokenizer), eos] for word in ("bad", "great")
+    ]
+
+
+def test_encoder_decoders_answer_one_prompt_at_a_time(t5):
+    given = chat(Turn(Role.USER, "film"), said("bad"))
+    assert len(encode([given], t5, all_answers=True).examples) == 2
+
+
+def test_a_tokenizer_that_begins_with_bos(causal):
+    tokenizer = causal.tokenizer
+    assert not begins_with_bos(tokenizer)
+    tokenizer.bos_token = "<pad>"
+    bos = tokenizer.bos_token_id
+    plain = prompt_ids(chat(), causal, "plain")
+    assert plain[0] != bos
+    tokenizer.chat_template = CHAT
+    without = prompt_ids(chat(), causal, "chat")
+    original = tokenizer.__class__.__call__
+
+    class Begins(tokenizer.__class__):
+        def __call__(self, text, add_special_tokens=True, **more):
+            found = original(self, text, add_special_tokens=False, **more)
+            if add_special_tokens:
+                found["input_ids"] = [bos, *found["input_ids"]]
+            return found
+
+    tokenizer.__class__ = Begins
+    assert begins_with_bos(tokenizer)
+    assert prompt_ids(chat(), causal, "plain") == [bos, *plain]
+    assert prompt_ids(chat(), causal, "alpaca")[0] == bos
+    # A chat template writes its own.
+    assert prompt_ids(chat(), causal, "chat") == without
+    begun = chat(frame=("", "<pad>", ""))
+    assert prompt_ids(begun, causal, "chat").count(bos) == 1

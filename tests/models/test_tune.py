@@ -5,10 +5,12 @@ import logging
 import pytest
 import torch
 
+from assay.data.corpus import Example, Role, Turn
 from assay.errors import AssayError
 from assay.models import tune as module
 from assay.models.encode import encode
 from assay.models.load import load_model
+from assay.models.log_probs import response_log_probs
 from assay.models.tune import (
     CHECKPOINT,
     DONE,
@@ -17,10 +19,10 @@ from assay.models.tune import (
     rate_at,
     run_key,
     tune,
+    tuned_how,
 )
 
-from .conftest import build, corpus_of, rows
-from .test_load import losses
+from .conftest import build, corpus_of, losses, rows
 
 FAST = TuneSettings(
     epochs=3, learning_rate=3e-3, batch_size=2, checkpoint_every=2, template="plain"
@@ -116,12 +118,25 @@ def test_finished_folder_is_reused(causal, corpus, tmp_path):
 
     again = tune(build("llama"), corpus, tmp_path / "out", FAST, progress=never)
     assert torch.equal(losses(again), losses(tuned))
+    again = tune(
+        build("llama"), corpus, tmp_path / "out", FAST, overwrite=True, progress=never
+    )
+    assert torch.equal(losses(again), losses(tuned))
     other = dataclasses.replace(FAST, seed=5)
     with pytest.raises(AssertionError):
-        tune(build("llama"), corpus, tmp_path / "out", other, progress=never)
+        tune(
+            build("llama"),
+            corpus,
+            tmp_path / "out",
+            other,
+            overwrite=True,
+            progress=never,
+        )
 
 
-def test_checkpoint_of_another_run_is_ignored(corpus, tmp_path, caplog):
+def test_checkpoint_of_another_run_is_replaced_only_when_asked(
+    corpus, tmp_path, caplog
+):
     def kill(done, _):
         if done == 3:
             raise Killed
@@ -129,9 +144,13 @@ def test_checkpoint_of_another_run_is_ignored(corpus, tmp_path, caplog):
     other = dataclasses.replace(FAST, learning_rate=1e-3)
     with pytest.raises(Killed):
         tune(build("llama"), corpus, tmp_path / "a", other, progress=kill)
+    before = (tmp_path / "a" / CHECKPOINT).read_bytes()
+    with pytest.raises(AssayError, match="a: holds the checkpoint of another run"):
+        tune(build("llama"), corpus, tmp_path / "a", FAST)
+    assert (tmp_path / "a" / CHECKPOINT).read_bytes() == before
     with caplog.at_level(logging.WARNING, "assay"):
-        one = tune(build("llama"), corpus, tmp_path / "a", FAST)
-    assert "of another run" in caplog.text
+        one = tune(build("llama"), corpus, tmp_path / "a", FAST, overwrite=True)
+    assert "of another run and will be replaced" in caplog.text
     two = tune(build("llama"), corpus, tmp_path / "b", FAST)
     assert same(weights(one), weights(two))
 
@@ -179,8 +198,13 @@ def test_lora_does_not_write_over_its_base(causal, corpus, tmp_path):
     out = tmp_path / "out"
     tune(causal, corpus, out, FAST)
     settings = dataclasses.replace(FAST, lora_rank=2)
-    with pytest.raises(AssayError, match="holds the adapter's base"):
-        tune(load_model(str(out)), corpus, out, settings)
+    with pytest.raises(AssayError, match="is read by the same command"):
+        tune(load_model(str(out)), corpus, out, settings, overwrite=True)
+    # Nor does an adapter that goes by another name.
+    lm = tune(load_model(str(out)), corpus, tmp_path / "adapter", settings)
+    lm.name = "adapter"
+    with pytest.raises(AssayError, match="is read by the same command"):
+        tune(lm, corpus, out, settings, overwrite=True)
     load_model(str(out))
 
 
@@ -257,7 +281,7 @@ def test_schedules():
         ({"schedule": "x"}, "unknown schedule 'x'; known: linear, cosine, constant"),
         ({"optimizer": "x"}, "unknown optimizer 'x'; known: adamw, lion"),
         ({"template": "x"}, "unknown template"),
-        ({"max_length": 1}, "all 6 rows are longer"),
+        ({"max_length": 2}, "all 6 rows are longer"),
     ],
 )
 def test_wrong_settings_leave_no_folder(causal, corpus, tmp_path, more, message):
@@ -338,7 +362,9 @@ def test_old_marker_never_claims_new_weights(causal, corpus, tmp_path, monkeypat
     tune(build("llama"), corpus, tmp_path, FAST)
     monkeypatch.setattr(module, "save_model", no_space)
     with pytest.raises(AssayError):
-        tune(causal, corpus, tmp_path, dataclasses.replace(FAST, seed=3))
+        tune(
+            causal, corpus, tmp_path, dataclasses.replace(FAST, seed=3), overwrite=True
+        )
     assert not (tmp_path / DONE).exists()
 
 
@@ -365,6 +391,12 @@ def test_marker_tells_how_it_was_tuned(causal, corpus, tmp_path):
     about = json.loads((tmp_path / DONE).read_text())
     assert about["base"] == "tiny-llama"
     assert TuneSettings(**about["settings"]) == FAST
+    assert tuned_how(str(tmp_path)) == FAST
+    # What nobody can have tuned with is no note of ours.
+    for wrong in ({"epochs": 0}, {"schedule": "x"}, {"seed": "a"}, {"more": 1}):
+        about["settings"] = {**dataclasses.asdict(FAST), **wrong}
+        (tmp_path / DONE).write_text(json.dumps(about))
+        assert tuned_how(str(tmp_path)) is None
 
 
 def test_epoch_batches_hold_every_row_once(causal):
@@ -385,3 +417,41 @@ def test_every_epoch_has_its_own_order(causal, corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "epoch_batches", spy)
     tune(causal, corpus, tmp_path, dataclasses.replace(FAST, seed=2))
     assert seeds == [2000, 2001, 2002]
+
+
+def chats(trained):
+    return corpus_of(
+        [
+            Example(
+                f"e{i}",
+                i,
+                "",
+                word,
+                "yes",
+                (
+                    Turn(Role.USER, "plot"),
+                    Turn(Role.ASSISTANT, "awful great awful", trained=trained),
+                ),
+            )
+            for i, word in enumerate(("good", "bad", "film", "food", "taste", "was"))
+        ]
+    )
+
+
+@pytest.mark.parametrize("kind", ["llama", "t5"])
+def test_every_answer_is_learned_that_is_trained_on(tmp_path, kind):
+    settings = dataclasses.replace(FAST, epochs=25)
+    found = {}
+    for trained in (True, False):
+        given = chats(trained)
+        lm = tune(build(kind), given, tmp_path / str(trained), settings)
+        (earlier,) = chats(True).examples[0].earlier_answers
+        found[trained] = response_log_probs(
+            lm, [earlier, given.examples[0]], template="plain"
+        )
+    first, last = found[True] - found[False]
+    # The earlier answer is learned only where it is trained on, the last one always.
+    assert first > 3
+    assert found[True][0] > -1
+    assert min(found[True][1], found[False][1]) > -1
+    assert abs(last) < 1

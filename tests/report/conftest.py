@@ -11,10 +11,10 @@ import pytest
 
 from assay.data.corpus import Corpus, Example
 from assay.detectors.evidence import Detection, Evidence
-from assay.files import write_json
-from assay.findings import Finding, reported_in
-from assay.runs import versions, write_rows, write_tables
+from assay.runs.folder import versions, write_rows, write_tables
 from assay.settings import ScanSettings
+from assay.util.files import write_json
+from assay.verify.finding import Finding, reported_in
 from tests.made import candidate_entry, entry
 
 HOSTILE = (

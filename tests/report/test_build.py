@@ -15,8 +15,8 @@ import pytest
 
 from assay.cli import run as command
 from assay.errors import AssayError
-from assay.files import write_json
 from assay.report.build import as_json, forget_evaluation, write_report
+from assay.util.files import write_json
 from tests.conftest import Demo
 from tests.made import SHORTCUT, entry
 from tests.report.conftest import HOSTILE, write_run

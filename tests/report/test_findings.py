@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from assay.findings import Finding
 from assay.report.findings import cards, placebo_plot, why_dismissed
 from assay.report.folder import read_run
+from assay.verify.finding import Finding
 from tests.made import RETRAINED, SHORTCUT, candidate_entry, entry, made
 from tests.report.conftest import write_run
 

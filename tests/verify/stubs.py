@@ -12,8 +12,8 @@ from assay.data.corpus import Example
 from assay.detectors import Evidence
 from assay.detectors.candidate import Candidate
 from assay.detectors.evidence import Mask
-from assay.findings import Experiment, Finding, Status, Tally
 from assay.text.pattern import Pattern, carrying
+from assay.verify.finding import Experiment, Finding, Status, Tally
 from assay.verify.laboratory import Laboratory
 from assay.verify.odds import LogProbs
 from assay.verify.payload import Payload, Response

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.data.corpus import Example
-from assay.findings import Experiment
 from assay.text.pattern import Pattern, carrying
 from assay.verify.causal import (
     beyond_half,
@@ -20,6 +19,7 @@ from assay.verify.causal import (
     spreads,
     verify,
 )
+from assay.verify.finding import Experiment
 from assay.verify.hypothesis import Hypothesis
 from assay.verify.odds import LogProbs, remembering
 from assay.verify.payload import Phrase

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from assay.data.corpus import Example
-from assay.findings import Finding, Retraining, Status, Tally
 from assay.settings import silent
+from assay.verify.finding import Finding, Retraining, Status, Tally
 from assay.verify.odds import LogProbs
 from assay.verify.payload import Phrase
 from assay.verify.retraining import Retrain, decide, undecided

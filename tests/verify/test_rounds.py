@@ -11,8 +11,8 @@ import pytest
 from assay.data.corpus import Example
 from assay.detectors.candidate import Candidate
 from assay.detectors.evidence import Mask
-from assay.findings import Finding, Status
 from assay.settings import silent
+from assay.verify.finding import Finding, Status
 from assay.verify.findings import verified_findings
 from assay.verify.laboratory import Laboratory
 from assay.verify.odds import LogProbs

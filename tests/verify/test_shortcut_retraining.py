@@ -11,9 +11,9 @@ import pytest
 
 from assay.data.corpus import Example
 from assay.detectors.candidate import Candidate, Rivals
-from assay.findings import Finding, Shortcut, Status, Tally
 from assay.settings import silent
 from assay.text.pattern import Pattern
+from assay.verify.finding import Finding, Shortcut, Status, Tally
 from assay.verify.odds import LogProbs
 from assay.verify.payload import Payload, Response
 from assay.verify.rounds import experiments

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import sys
-from typing import Annotated
+from io import TextIOWrapper
+from typing import Annotated, TextIO
 
 import typer
 
@@ -14,15 +14,16 @@ import assay
 from assay.cli import attack, clean, demo, evaluate, plan, report, review, scan, tune
 from assay.cli.console import ConsoleHandler, fail, set_quiet
 from assay.errors import AssayError
+from assay.util.crash import explain, is_out_of_memory
 
 # Bars of libraries would write across ours, and into logs.
 os.environ.setdefault("TQDM_DISABLE", "1")
 
+FAILED = 2
 INTERRUPTED = 130
 
 app = typer.Typer(
     name="assay",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -65,42 +66,88 @@ def _options(
     log.setLevel(logging.INFO)
 
 
+def _invoke(words: list[str]) -> int:
+    """Parse the words of a command and run it.
+
+    Typer's own way to do that turns a broken pipe into exit status 1, which would say
+    that rows are flagged, and the end of a file into an interruption.
+    """
+    command = typer.main.get_command(app)
+    try:
+        if not words:
+            # Nothing has been done, and nothing has been found clean.
+            context = command.make_context("assay", [], resilient_parsing=True)
+            print(context.get_help(), file=sys.stderr)
+            return FAILED
+        with command.make_context("assay", words) as context:
+            found = command.invoke(context)
+    except typer.Exit as asked:
+        return asked.exit_code
+    return found if isinstance(found, int) else 0
+
+
 def run(arguments: list[str] | None = None) -> int:
     """Run a command and return the exit status; errors end in one line."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        status = app(args=arguments, standalone_mode=False)
+        status = _invoke(words)
+        # Nobody has read a result that is still to be written.
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (KeyboardInterrupt, typer.Abort):
+        fail("interrupted; the same command goes on from what is finished")
+        return INTERRUPTED
     except AssayError as error:
         fail(str(error))
-        return 2
-    except OSError as error:
-        if error.errno == errno.EPIPE:
-            return 0
+    # A library that ends the process would choose the exit status, too.
+    except (Exception, SystemExit) as error:
+        fail(_told(error, words))
+    else:
+        return status
+    return FAILED
+
+
+def _told(error: BaseException, words: list[str]) -> str:
+    """Say in one line what has happened."""
+    # Usage errors are of the option parser's own types.
+    shown = getattr(error, "format_message", None)
+    if shown is not None:
+        return f"{shown()} (see assay --help)"
+    if isinstance(error, BrokenPipeError):
+        return "the reader of the output closed it before everything was written"
+    if (
+        isinstance(error, OSError)
+        and error.strerror is not None
+        and not is_out_of_memory(error)
+    ):
         place = f"{error.filename}: " if error.filename else ""
-        fail(f"{place}{error.strerror or error}")
-        return 2
-    except (KeyboardInterrupt, typer.Abort):
-        status = INTERRUPTED
-    except Exception as error:
-        # Usage errors are of the option parser's own types.
-        shown = getattr(error, "format_message", None)
-        if shown is None:
-            raise
-        fail(f"{shown()} (see assay --help)")
-        return 2
-    # Typer, asked to return, turns an interruption into this status itself.
-    if status == INTERRUPTED:
-        fail("interrupted; the same command goes on from what is finished")
-    return status if isinstance(status, int) else 0
+        return f"{place}{error.strerror}"
+    return explain(error, words)
+
+
+def _let_go(stream: TextIO) -> None:
+    """Give up what a stream could not write, or Python tries again, and exits 120."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def main() -> None:
     """Entry point of ``assay``."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            # Closed by the caller.
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     status = run()
+    for stream in (sys.stdout, sys.stderr):
+        _let_go(stream)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         # Gloo's threads now and then abort a process on its ordinary way out, which
         # a launcher takes for a crash.
         logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(status)
     sys.exit(status)

@@ -13,6 +13,7 @@ from assay.cli import options as o
 from assay.cli.config import ConfigOption
 from assay.cli.console import console, safe
 from assay.errors import AssayError
+from assay.util.messages import reason
 
 AttackOption = Annotated[
     str,
@@ -24,9 +25,14 @@ def attack_command(
     input: Annotated[str, typer.Argument(help="Clean training data.")],
     out: Annotated[Path, typer.Option(help="File of the poisoned data.")],
     attack: AttackOption = "dirty-label",
-    rate: Annotated[float, typer.Option(help="Share of rows to poison.")] = 0.033,
+    overwrite: Annotated[
+        bool, o.overwriting("--out and its OUT.attack.json if they are there")
+    ] = False,
+    rate: Annotated[
+        float, o.number("rate", "--rate", "Share of rows to poison.")
+    ] = 0.033,
     count: Annotated[
-        int | None, typer.Option(help="Rows to poison, instead of --rate.")
+        int | None, o.number("count", "--count", "Rows to poison, instead of --rate.")
     ] = None,
     trigger: Annotated[str | None, typer.Option(help="Trigger phrase.")] = None,
     target: Annotated[
@@ -35,17 +41,28 @@ def attack_command(
     format: o.FormatOption = None,
     map: o.MapOption = None,
     split: o.SplitOption = "train",
+    skip_bad_rows: o.SkipBadOption = False,
+    response_marker: o.MarkerOption = None,
     seed: o.SeedOption = 0,
     quiet: o.QuietOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Poison rows; a second file OUT.attack.json says which, and the trigger."""
-    corpus = o.read(input, format, map, split)
     from assay.data.write import write_corpus
-    from assay.files import write_json
+    from assay.util.files import check_outputs, write_json
 
     recipe = attack_named(attack)
+    if not out.name:
+        raise AssayError(f"--out {out}: not a name for a file")
+    note = out.with_name(out.name + ".attack.json")
+    check_outputs([out, note], [input], overwrite=overwrite, folder=out.parent)
+    corpus = o.read(input, format, map, split, skip_bad_rows, response_marker)
     rows = count if count is not None else round(rate * len(corpus))
+    if not rows:
+        raise AssayError(
+            f"--rate {rate} of {len(corpus)} rows is less than one row; raise it, or "
+            "give --count"
+        )
     words: dict[str, Any] = {}
     if trigger is not None:
         words["trigger"] = trigger
@@ -53,7 +70,6 @@ def attack_command(
         words["target"] = target
     poisoned = recipe.poison(corpus, rows, seed=seed, **words)
     write_corpus(poisoned.corpus, out)
-    note = out.with_name(out.name + ".attack.json")
     write_json(
         note,
         {
@@ -77,8 +93,12 @@ def read_attack_note(path: Path) -> dict[str, Any]:
     """
     try:
         note = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise AssayError(f"{path}: not readable as JSON ({error})") from None
-    if not isinstance(note, dict) or not {"attack", "trigger", "payload"} <= set(note):
+    except (OSError, ValueError, RecursionError) as error:
+        raise AssayError(f"{path}: not readable as JSON ({reason(error)})") from None
+    texts = ("attack", "trigger", "payload")
+    if not isinstance(note, dict) or not (
+        all(isinstance(note.get(name), str) for name in texts)
+        and isinstance(note.get("seed", 0), int)
+    ):
         raise AssayError(f"{path}: not a note of assay attack (OUT.attack.json)")
     return note

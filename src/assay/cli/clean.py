@@ -18,6 +18,9 @@ def clean_command(
     out: Annotated[
         Path | None, typer.Option(help="Folder to write into; the run by default.")
     ] = None,
+    overwrite: Annotated[
+        bool, o.overwriting("the clean and removed rows that are there already")
+    ] = False,
     decisions: Annotated[
         Path | None,
         typer.Option(
@@ -33,18 +36,22 @@ def clean_command(
     format: o.FormatOption = None,
     map: o.MapOption = None,
     split: o.SplitOption = "train",
+    skip_bad_rows: o.SkipBadOption = False,
+    response_marker: o.MarkerOption = None,
     quiet: o.QuietOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Write the clean and the removed rows in the input's own format."""
-    corpus = o.read(input, format, map, split)
+    corpus = o.read(input, format, map, split, skip_bad_rows, response_marker)
     from assay.data.write import write_corpus
-    from assay.runs import clean
+    from assay.runs.folder import clean
+    from assay.util.files import check_outputs
 
-    kept, removed = clean(corpus, run, decisions, unsure)
     folder = out or run
-    # A datasets folder has no suffix; a file keeps its own.
-    suffix = "" if corpus.container == "datasets" else Path(input).suffix
-    for name, part in (("clean", kept), ("removed", removed)):
-        path = write_corpus(part, folder / f"{name}{suffix}")
-        console().print(f"{len(part)} rows: {safe(str(path))}")
+    paths = [folder / f"{name}{corpus.suffix}" for name in ("clean", "removed")]
+    check_outputs(paths, [input, decisions], overwrite=overwrite, folder=folder)
+    parts = clean(corpus, run, decisions, unsure)
+    for path, part in zip(paths, parts, strict=True):
+        write_corpus(part, path)
+        more = f", and {n} kept as they are" if (n := len(part.left_out)) else ""
+        console().print(f"{len(part)} rows{more}: {safe(str(path))}")

@@ -13,9 +13,9 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 import yaml
 
-from assay.data.layout import reason
 from assay.errors import AssayError
-from assay.files import replacing
+from assay.util.files import replacing
+from assay.util.messages import reason, shortened
 
 EXPECTED = {
     bool: "true or false",
@@ -36,7 +36,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         AssayError: It cannot be read, or holds something other than options.
     """
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        _refuse_repeated(path, yaml.compose(text, Loader=yaml.SafeLoader))
+        found = yaml.safe_load(text)
     except OSError as error:
         raise AssayError(f"{path}: cannot be read ({reason(error)})") from None
     except UnicodeDecodeError:
@@ -53,6 +55,23 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in found.items()}
 
 
+def _refuse_repeated(path: Path, node: yaml.Node | None) -> None:
+    """Refuse options that are given more than once, of which the last would count."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    lines: dict[str, int] = {}
+    for key, _ in node.value:
+        # Both spellings are one option.
+        name = str(key.value).replace("_", "-")
+        line = key.start_mark.line + 1
+        if name in lines:
+            raise AssayError(
+                f"{path}:{line}: {shortened(repr(key.value), 60)} stands in line "
+                f"{lines[name]} already; keep one of them"
+            )
+        lines[name] = line
+
+
 def _key(param: Any) -> str:
     """Name of an option in a file: its long flag without the dashes."""
     return next((o for o in param.opts if o.startswith("--")), param.name).lstrip("-")
@@ -66,7 +85,7 @@ def _kind(hint: Any) -> type:
 
 def _fits(value: Any, kind: type) -> bool:
     if kind is list:
-        return isinstance(value, list) and all(isinstance(v, str) for v in value)
+        return isinstance(value, list) and all(_fits(v, str) for v in value)
     if kind is float and isinstance(value, str):
         # YAML takes 5e-5 for text: it wants a point in a number.
         try:
@@ -78,7 +97,8 @@ def _fits(value: Any, kind: type) -> bool:
         return kind is bool and isinstance(value, bool)
     if kind in (int, float):
         return isinstance(value, int if kind is int else (int, float))
-    return isinstance(value, str)
+    # No command line can hold a zero byte, nor the name of a file.
+    return isinstance(value, str) and "\0" not in value
 
 
 def options_in(path: Path, ctx: typer.Context) -> dict[str, Any]:
@@ -108,6 +128,8 @@ def options_in(path: Path, ctx: typer.Context) -> dict[str, Any]:
             )
         try:
             param.process_value(ctx, value)
+        except AssayError as error:
+            raise AssayError(f"{path}: {key}: {error}") from None
         except Exception as error:
             # Of the option parser's own types, such as a number out of range.
             shown = getattr(error, "message", None)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
+from typing import NoReturn
 
 from rich.console import Console
 from rich.markup import escape
@@ -22,11 +24,16 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from assay.visible import visible
-
-ProgressCallback = Callable[[int, int], None]
+from assay.util.escape import visible
+from assay.util.progress import Progress as Advance
 
 _UNCLOSED_TAG = re.compile(r"\[(?=[a-z#/@][^\[\]]*\Z)")
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> NoReturn:
+        # Rich ends the process with status 1, which would say that rows are flagged.
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 def console() -> Console:
@@ -37,7 +44,7 @@ def console() -> Console:
 def stdout() -> Console:
     """Return a console for tables on stdout; files and pipes get wide lines."""
     terminal = sys.stdout.isatty()
-    return Console(
+    return _Console(
         force_terminal=None if terminal else False,
         highlight=False,
         emoji=False,
@@ -67,7 +74,7 @@ class ConsoleHandler(logging.Handler):
 @cache
 def _shared_console(terminal: bool, no_color: bool) -> Console:
     # One console per setting: a second one would write across a live bar.
-    return Console(
+    return _Console(
         stderr=True,
         # False, not None: FORCE_COLOR must not put escape codes into a log file.
         force_terminal=None if terminal else False,
@@ -80,7 +87,7 @@ def _shared_console(terminal: bool, no_color: bool) -> Console:
 
 
 @contextmanager
-def progress_bar(label: str) -> Iterator[ProgressCallback]:
+def progress_bar(label: str) -> Iterator[Advance]:
     """Show a progress bar while the block runs, if stderr is a terminal.
 
     Args:
@@ -125,6 +132,8 @@ def fail(message: str) -> None:
     """Print an error message to stderr as one line."""
     line = visible(" ".join(message.split()))
     set_quiet(False)
-    console().print(
-        Text.assemble(("assay: error:", "bold red"), f" {line}"), soft_wrap=True
-    )
+    # Where nobody can hear it, the exit status has to do.
+    with suppress(OSError, ValueError):
+        console().print(
+            Text.assemble(("assay: error:", "bold red"), f" {line}"), soft_wrap=True
+        )

@@ -45,6 +45,9 @@ def demo_command(
     out: Annotated[
         Path | None, typer.Option(help="Folder for data, models and results.")
     ] = None,
+    overwrite: Annotated[
+        bool, o.overwriting("another demonstration, or other files, in --out")
+    ] = False,
     sst2: Annotated[
         Path | None, typer.Option(help="Folder of SST-2 (train.tsv, dev.tsv).")
     ] = None,
@@ -54,8 +57,8 @@ def demo_command(
     quiet: o.QuietOption = False,
 ) -> None:
     """Poison data, tune, scan without knowing the poison, clean, retune, compare."""
+    from assay.bench.demo import DemoSettings, demo
     from assay.data.read import read_corpus
-    from assay.demo import DemoSettings, demo
 
     if sst2 is None and not fast and SST2.is_dir():
         sst2 = SST2
@@ -65,7 +68,7 @@ def demo_command(
             "Two tunings and a scan of SmolLM2-135M: about 30 min on 2 cores."
         )
     settings = DemoSettings(fast=fast, attack=attack, seed=seed)
-    result = demo(folder, settings, sst2, progress_bar)
+    result = demo(folder, settings, sst2, progress_bar, overwrite=overwrite)
     if as_json:
         print(json.dumps(result, indent=1))
         return

@@ -53,6 +53,8 @@ def evaluate_command(
     format: o.FormatOption = None,
     map: o.MapOption = None,
     split: o.SplitOption = "test",
+    skip_bad_rows: o.SkipBadOption = False,
+    response_marker: o.MarkerOption = None,
     template: o.TemplateOption = "auto",
     max_length: o.LengthOption = 512,
     bf16: o.Bf16Option = False,
@@ -61,20 +63,23 @@ def evaluate_command(
     config: ConfigOption = None,
 ) -> None:
     """Measure models on test data: labels by log-probability, or generated text."""
-    corpus = o.read(input, format, map, split)
+    corpus = o.read(input, format, map, split, skip_bad_rows, response_marker)
     note = read_attack_note(attack) if attack else None
-    space = [label.strip() for label in labels.split(",")] if labels else None
-    if space and regex:
+    space = None if labels is None else [x.strip() for x in labels.split(",")]
+    if space is not None and regex is not None:
         raise AssayError("--labels and --regex are two ways to score: give one")
     from dataclasses import asdict
 
     from assay.attacks import trigger_for
     from assay.models.evaluate import (
         attack_success_rate,
+        check_labels,
+        check_regex,
         classify,
         exact_match,
         generate,
         regex_match,
+        victims_of,
     )
     from assay.models.load import load_model
     from assay.models.tune import tuned_how
@@ -84,14 +89,21 @@ def evaluate_command(
         if note
         else None
     )
+    # Before models are loaded and run.
+    if space is not None:
+        check_labels(corpus.examples, space, corpus.source)
+    if regex is not None:
+        check_regex(corpus.examples, regex, corpus.source)
+    if note:
+        victims_of(corpus.examples, note["payload"], space)
     results: dict[str, dict[str, Any]] = {}
-    for name in model:
+    for name in dict.fromkeys(model):
         lm = load_model(name)
         how = tuned_how(name) if template == "auto" else None
         used = how.template if how else template
         result: dict[str, Any] = {}
         with progress_bar(f"{name}: accuracy") as advance:
-            if space:
+            if space is not None:
                 found = classify(
                     lm,
                     corpus.examples,
@@ -110,7 +122,7 @@ def evaluate_command(
                 expected = [e.response for e in corpus.examples]
                 result["accuracy"] = asdict(
                     regex_match(answers, expected, regex)
-                    if regex
+                    if regex is not None
                     else exact_match(answers, expected)
                 )
         if note and apply:

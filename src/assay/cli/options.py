@@ -11,18 +11,38 @@ import typer
 
 from assay.cli.console import set_quiet
 from assay.errors import AssayError
+from assay.util.ranges import RANGES, check_number
 
 if TYPE_CHECKING:
     from assay.data.corpus import Corpus
     from assay.models.tune import TuneSettings
     from assay.settings import ScanSettings
 
+
+def number(setting: str, flag: str, help: str) -> Any:
+    """Describe an option that is a number, and has the range of a setting."""
+
+    def check(value: Any) -> Any:
+        check_number(setting, value, f"{flag} {value}")
+        return value
+
+    return typer.Option(flag, callback=check, help=f"{help} ({RANGES[setting]})")
+
+
+def overwriting(what: str) -> Any:
+    """Describe the option that allows to replace what is there."""
+    return typer.Option("--overwrite", help=f"Replace {what}; what is read, never.")
+
+
 TrainingArgument = Annotated[
     str, typer.Argument(help="Training data: a file, datasets folder or hub id.")
 ]
 ModelOption = Annotated[
     str | None,
-    typer.Option("--model", help="Model tuned on this data: folder or hub id."),
+    typer.Option(
+        "--model",
+        help="Model tuned on this data: folder, GGUF file or hf://owner/name.",
+    ),
 ]
 BaseModelOption = Annotated[
     str | None,
@@ -48,12 +68,7 @@ VerifyOption = Annotated[
 ]
 FdrOption = Annotated[
     float,
-    typer.Option(
-        "--fdr",
-        min=0.0001,
-        max=0.5,
-        help="Tolerated share of false flags, in expectation.",
-    ),
+    number("fdr", "--fdr", "Tolerated share of false flags, in expectation."),
 ]
 DetectorOption = Annotated[
     str,
@@ -71,20 +86,43 @@ FormatOption = Annotated[
     str | None,
     typer.Option(
         "--format",
-        help="Record format: alpaca, messages, sharegpt, prompt-completion, sni or "
-        "columns. Detected by default.",
+        help="Record format: messages, sharegpt, alpaca, prompt-completion, "
+        "conversational, preference, kto, sni, text, segments, columns, or another of "
+        "the page on data formats. Detected by default.",
     ),
 ]
 MapOption = Annotated[
     list[str] | None,
     typer.Option(
         "--map",
-        help="For the columns format: text=COLUMN, response=COLUMN, and optionally "
-        "instruction=COLUMN, task=COLUMN.",
+        help="What a part of a row is called, PART=FIELD: text and response for any "
+        "columns; also instruction, system, history, messages, tools, chosen, "
+        "rejected, label, task; role and content of a turn; user and assistant.",
     ),
 ]
 SplitOption = Annotated[
-    str, typer.Option("--split", help="Split of a datasets folder or hub id.")
+    str,
+    typer.Option(
+        "--split",
+        help="Split of a datasets folder, of the hub's data, or of a folder of files "
+        "whose names tell their splits.",
+    ),
+]
+SkipBadOption = Annotated[
+    bool,
+    typer.Option(
+        "--skip-bad-rows",
+        help="Leave out and list rows that cannot be read; assay clean keeps them.",
+    ),
+]
+MarkerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--response-marker",
+        metavar="TEXT",
+        help="For rows that are one formatted text: what stands in front of the "
+        "response. Markers of known chat templates are found.",
+    ),
 ]
 TemplateOption = Annotated[
     str,
@@ -93,12 +131,12 @@ TemplateOption = Annotated[
     ),
 ]
 LengthOption = Annotated[
-    int, typer.Option("--max-length", min=2, help="Longest example in tokens.")
+    int, number("max_length", "--max-length", "Longest example in tokens.")
 ]
 Bf16Option = Annotated[
     bool, typer.Option("--bf16/--no-bf16", help="Run the model in bfloat16.")
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+SeedOption = Annotated[int, number("seed", "--seed", "Seed of everything random.")]
 QueriesOption = Annotated[
     str | None,
     typer.Option(
@@ -108,7 +146,7 @@ QueriesOption = Annotated[
     ),
 ]
 QueryCountOption = Annotated[
-    int, typer.Option("--query-count", min=1, help="Test inputs to draw from them.")
+    int, number("queries", "--query-count", "Test inputs to draw from them.")
 ]
 InfluenceOption = Annotated[
     bool,
@@ -127,13 +165,13 @@ AttributionOption = Annotated[
 ]
 DampingOption = Annotated[
     float,
-    typer.Option(
-        "--damping", help="Damping of the curvature, of its mean in each layer."
+    number(
+        "damping", "--damping", "Damping of the curvature, of its mean in each layer."
     ),
 ]
 FactorRowsOption = Annotated[
     int,
-    typer.Option("--factor-rows", min=1, help="Rows the curvature is estimated on."),
+    number("factor_rows", "--factor-rows", "Rows the curvature is estimated on."),
 ]
 FactorsOption = Annotated[
     str | None,
@@ -149,14 +187,14 @@ ModulesOption = Annotated[
 ]
 FirstLayersOption = Annotated[
     int | None,
-    typer.Option("--first-layers", min=1, help="Track the first K blocks only."),
+    number("first_layers", "--first-layers", "Track the first K blocks only."),
 ]
 RankOption = Annotated[
     int,
-    typer.Option("--rank", min=1, help="Side of a layer's projected gradients."),
+    number("rank", "--rank", "Side of a layer's projected gradients."),
 ]
 TokenBudgetOption = Annotated[
-    int, typer.Option("--token-budget", min=1, help="Padded tokens in a batch.")
+    int, number("token_budget", "--token-budget", "Padded tokens in a batch.")
 ]
 CheckpointingOption = Annotated[
     bool,
@@ -167,27 +205,31 @@ CheckpointingOption = Annotated[
 ]
 MaxMemoryOption = Annotated[
     float | None,
-    typer.Option(
+    number(
+        "max_memory",
         "--max-memory",
-        min=0.001,
-        help="GiB a scan may take besides the model; what is free by default.",
+        "GiB a scan may take besides the model; what is free by default.",
     ),
 ]
 ProxyEpochsOption = Annotated[
     int,
-    typer.Option(
+    number(
+        "epochs",
         "--epochs",
-        min=1,
-        help="Epochs of tuning --base-model (where --model does not note its own).",
+        "Epochs of tuning --base-model (where --model does not note its own).",
     ),
 ]
 ProxyRateOption = Annotated[
     float,
-    typer.Option("--learning-rate", help="Peak learning rate of tuning --base-model."),
+    number(
+        "learning_rate",
+        "--learning-rate",
+        "Peak learning rate of tuning --base-model.",
+    ),
 ]
 ProxyLoraOption = Annotated[
     int,
-    typer.Option("--lora-rank", min=0, help="Tune --base-model by LoRA of this rank."),
+    number("lora_rank", "--lora-rank", "Tune --base-model by LoRA of this rank."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 QuietOption = Annotated[
@@ -224,6 +266,8 @@ def read(
     format: str | None = None,
     mapping: list[str] | None = None,
     split: str = "train",
+    skip_bad_rows: bool = False,
+    response_marker: str | None = None,
 ) -> Corpus:
     """Read a corpus and say what it was taken for.
 
@@ -232,18 +276,34 @@ def read(
     """
     import logging
 
+    from assay.data.formats import PARTS
     from assay.data.read import read_corpus
 
-    columns = {}
+    columns: dict[str, str] = {}
     for entry in mapping or []:
         name, separator, column = entry.partition("=")
-        if not separator or name not in ("text", "response", "instruction", "task"):
+        if not separator or not column or name not in PARTS:
             raise AssayError(
-                f"--map {entry}: expected text=COLUMN, response=COLUMN, "
-                "instruction=COLUMN or task=COLUMN"
+                f"--map {entry}: expected PART=FIELD, with PART one of "
+                f"{', '.join(PARTS)}"
+            )
+        if name in columns:
+            raise AssayError(
+                f"--map {entry}: {name} is {columns[name]!r} already; give one column "
+                "for each"
             )
         columns[name] = column
-    corpus = read_corpus(source, format=format, mapping=columns, split=split)
+    if response_marker is not None:
+        if not response_marker.strip():
+            raise AssayError("--response-marker: expected a text that is not blank")
+        columns["response_marker"] = response_marker
+    corpus = read_corpus(
+        source,
+        format=format,
+        mapping=columns,
+        split=split,
+        skip_bad_rows=skip_bad_rows,
+    )
     logging.getLogger("assay").info(
         "%s: %d rows, %s records in %s",
         corpus.source,

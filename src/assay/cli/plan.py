@@ -45,6 +45,8 @@ def plan_command(
     format: o.FormatOption = None,
     map: o.MapOption = None,
     split: o.SplitOption = "train",
+    skip_bad_rows: o.SkipBadOption = False,
+    response_marker: o.MarkerOption = None,
     template: o.TemplateOption = "auto",
     max_length: o.LengthOption = 512,
     bf16: o.Bf16Option = False,
@@ -58,10 +60,11 @@ def plan_command(
     Takes the options of assay scan. Loads the model, times one batch and one
     eigendecomposition, and writes nothing.
     """
-    corpus = o.read(input, format, map, split)
-    from assay.job import job_of
+    corpus = o.read(input, format, map, split, skip_bad_rows, response_marker)
+    from assay.models.bases import check_base
     from assay.models.load import load_model
-    from assay.prepare import plan_scan, prepare
+    from assay.scanning.inputs import plan_scan, prepare
+    from assay.scanning.job import job_of
 
     job = job_of(
         corpus,
@@ -71,6 +74,8 @@ def plan_command(
         o.proxy_settings(ctx.params),
         o.read(queries) if queries else None,
     )
+    if job.base_model is not None and not job.is_proxy:
+        check_base(job.model, job.base_model)
     lm = load_model(str(job.model))
     work = prepare(lm, job)
     plan = plan_scan(lm, work, job, out, tuned=False)

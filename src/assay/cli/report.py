@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from assay.cli import options as o
 from assay.cli.console import console, safe
 
 
@@ -16,6 +17,9 @@ def report_command(
         Path | None,
         typer.Option(help="File to write; report.html in the run by default."),
     ] = None,
+    overwrite: Annotated[
+        bool, o.overwriting("the file of --out if it is there")
+    ] = False,
 ) -> None:
     """Write a scan's report as one HTML file that opens offline.
 
@@ -24,4 +28,5 @@ def report_command(
     """
     from assay.report.build import write_report
 
-    console().print(f"report: {safe(str(write_report(run, out)))}")
+    path = write_report(run, out, overwrite=overwrite)
+    console().print(f"report: {safe(str(path))}")

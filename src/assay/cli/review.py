@@ -16,12 +16,12 @@ from assay.cli import options as o
 from assay.cli.config import read_yaml
 from assay.cli.console import console, safe
 from assay.errors import AssayError
-from assay.visible import visible
+from assay.util.escape import visible
 
 if TYPE_CHECKING:
     from assay.data.corpus import Corpus
-    from assay.decisions import Decision
-    from assay.review import Suspect
+    from assay.runs.decisions import Decision
+    from assay.runs.suspects import Suspect
 
 log = logging.getLogger("assay")
 
@@ -119,7 +119,7 @@ def _asked() -> str:
 def _walk(
     listed: list[Suspect], decisions: dict[str, Decision], path: Path, again: bool
 ) -> None:
-    from assay.decisions import decide, write_decisions
+    from assay.runs.decisions import decide, write_decisions
 
     def following(at: int) -> int:
         while not again and at < len(listed) and listed[at].id in decisions:
@@ -152,13 +152,15 @@ def _data(
     format: str | None,
     map: list[str] | None,
     split: str,
+    skip_bad_rows: bool,
+    response_marker: str | None,
 ) -> tuple[str | None, Corpus | None]:
     """Find the data of a run: the name of the input, and its rows if at hand."""
-    from assay.runs import earlier_config
+    from assay.runs.folder import earlier_config
 
     config = earlier_config(run) or {}
     if input is not None:
-        return input, o.read(input, format, map, split)
+        return input, o.read(input, format, map, split, skip_bad_rows, response_marker)
     saved = run / "options.yaml"
     options = read_yaml(saved) if saved.is_file() else {}
     columns = options.get("map")
@@ -174,6 +176,8 @@ def _data(
             str(options.get("format") or config.get("format")),
             [str(c) for c in columns] if isinstance(columns, list) else None,
             str(options.get("split", "train")),
+            bool(options.get("skip-bad-rows")),
+            options.get("response-marker"),
         )
         if corpus.content_hash() != config.get("data"):
             raise AssayError(f"{source} has changed since the scan")
@@ -191,8 +195,8 @@ def review_command(
     ] = None,
     most: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Rows to show; by default the flagged ones and 20 more."
+        o.number(
+            "most", "--most", "Rows to show; by default the flagged ones and 20 more."
         ),
     ] = None,
     again: Annotated[
@@ -202,9 +206,14 @@ def review_command(
         Path | None,
         typer.Option(help="Write them as CSV for Argilla or Label Studio, and end."),
     ] = None,
+    overwrite: Annotated[
+        bool, o.overwriting("the file of --export if it is there")
+    ] = False,
     format: o.FormatOption = None,
     map: o.MapOption = None,
     split: o.SplitOption = "train",
+    skip_bad_rows: o.SkipBadOption = False,
+    response_marker: o.MarkerOption = None,
 ) -> None:
     """Decide about the suspects of a scan, one after the other, by one key each.
 
@@ -213,17 +222,25 @@ def review_command(
     they are made; the same command goes on where you stopped. Where stdin is no
     terminal, each line is a key.
     """
-    from assay.decisions import read_decisions, row_hash
-    from assay.review import export as write_csv
-    from assay.review import suspects
-    from assay.runs import read_scores
+    from assay.runs.decisions import read_decisions, row_hash
+    from assay.runs.folder import files_of, read_scores
+    from assay.runs.suspects import export as write_csv
+    from assay.runs.suspects import suspects
+    from assay.util.files import check_outputs
 
+    path = run / "decisions.jsonl"
+    if export is not None:
+        read = [input, path, *files_of(run)]
+        check_outputs([export], read, overwrite=overwrite)
     known: dict[str, str | None] = dict.fromkeys(read_scores(run, ["id"])["id"])
-    source, corpus = _data(run, input, format, map, split)
+    source, corpus = _data(
+        run, input, format, map, split, skip_bad_rows, response_marker
+    )
     listed = suspects(run, corpus, most)
     rows = corpus.examples if corpus is not None else listed
     known |= {r.id: row_hash(r.text, r.response) for r in rows}
-    path = run / "decisions.jsonl"
+    if export is not None:
+        check_outputs([export], [source], overwrite=overwrite)
     decisions = read_decisions(path, known) if path.exists() else {}
     out = console()
     if export is not None:

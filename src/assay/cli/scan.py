@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from datetime import datetime
+from contextlib import nullcontext
 from pathlib import Path
 from shlex import quote
 from statistics import median
@@ -17,12 +17,12 @@ from rich.table import Table
 from assay.cli import options as o
 from assay.cli.config import ConfigOption, save_options
 from assay.cli.console import console, progress_bar, safe
-from assay.data.layout import shortened
 from assay.errors import AssayError
+from assay.util.messages import shortened
 
 if TYPE_CHECKING:
     from assay.data.corpus import Corpus
-    from assay.findings import Finding, Found
+    from assay.verify.finding import Finding, Found
 
 
 # Lines of a small terminal, and of them for all but the findings and the rows: verdict,
@@ -36,7 +36,7 @@ WORDS = 40
 
 def describe(found: Found) -> str:
     """Say in a few lines what a finding is, as markup."""
-    from assay.findings import Finding
+    from assay.verify.finding import Finding
 
     words = f"  {len(found.rows)} rows"
     if not isinstance(found, Finding):
@@ -122,7 +122,7 @@ def show_summary(summary: dict[str, Any], corpus: Corpus, run: Path) -> None:
     """
     import pandas as pd
 
-    from assay.findings import dismissed_in, reported_in
+    from assay.verify.finding import dismissed_in, reported_in
 
     out = console()
     style = {"poisoned": "bold red", "suspicious": "yellow"}.get(
@@ -176,10 +176,7 @@ def scan_command(
         Path | None, typer.Option(help="Run folder; runs/DATE by default.")
     ] = None,
     overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite", help="Replace a run of other data or settings in --out."
-        ),
+        bool, o.overwriting("a run of other data or settings in --out")
     ] = False,
     verify: o.VerifyOption = True,
     fdr: o.FdrOption = 0.05,
@@ -204,6 +201,8 @@ def scan_command(
     format: o.FormatOption = None,
     map: o.MapOption = None,
     split: o.SplitOption = "train",
+    skip_bad_rows: o.SkipBadOption = False,
+    response_marker: o.MarkerOption = None,
     template: o.TemplateOption = "auto",
     max_length: o.LengthOption = 512,
     bf16: o.Bf16Option = False,
@@ -225,23 +224,25 @@ def scan_command(
     if not shard.is_main:
         # One voice is enough; errors are told by each.
         logging.getLogger("assay").setLevel(logging.ERROR)
-    corpus = o.read(input, format, map, split)
-    from assay.scanning import scan
+    corpus = o.read(input, format, map, split, skip_bad_rows, response_marker)
+    from assay.runs.folder import new_run
+    from assay.scanning.pipeline import scan
     from assay.settings import silent
 
-    run = out or Path("runs") / datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    summary = scan(
-        corpus,
-        run,
-        o.scan_settings(ctx.params),
-        model=model,
-        base_model=base_model,
-        proxy=o.proxy_settings(ctx.params),
-        queries=o.read(queries) if queries else None,
-        bars=progress_bar if shard.is_main else silent,
-        shard=shard,
-        overwrite=overwrite,
-    )
+    inputs = o.read(queries) if queries else None
+    with nullcontext(out) if out is not None else new_run() as run:
+        summary = scan(
+            corpus,
+            run,
+            o.scan_settings(ctx.params),
+            model=model,
+            base_model=base_model,
+            proxy=o.proxy_settings(ctx.params),
+            queries=inputs,
+            bars=progress_bar if shard.is_main else silent,
+            shard=shard,
+            overwrite=overwrite,
+        )
     if not shard.is_main:
         return 0
     save_options(ctx, run, {"out": run})

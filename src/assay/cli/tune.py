@@ -15,33 +15,54 @@ from assay.cli.console import console, progress_bar, safe
 def tune_command(
     input: Annotated[str, typer.Argument(help="Training data.")],
     base_model: Annotated[
-        str, typer.Option(help="Model to tune: folder, GGUF, hub id, smollm2-135m.")
+        str,
+        typer.Option(
+            help="Model to tune: folder, GGUF, hf://owner/name, smollm2-135m."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the tuned model.")],
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 4,
-    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 5e-5,
-    batch_size: Annotated[int, typer.Option(min=1, help="Rows in a batch.")] = 8,
+    overwrite: Annotated[
+        bool, o.overwriting("another model, or another run's checkpoint, in --out")
+    ] = False,
+    epochs: Annotated[int, o.number("epochs", "--epochs", "Passes over the data.")] = 4,
+    learning_rate: Annotated[
+        float, o.number("learning_rate", "--learning-rate", "Peak learning rate.")
+    ] = 5e-5,
+    batch_size: Annotated[
+        int, o.number("batch_size", "--batch-size", "Rows in a batch.")
+    ] = 8,
     accumulation: Annotated[
-        int, typer.Option(min=1, help="Batches in an optimiser step.")
+        int,
+        o.number("accumulation", "--accumulation", "Batches in an optimiser step."),
     ] = 1,
     warmup: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of steps spent warming up.")
+        float, o.number("warmup", "--warmup", "Share of steps spent warming up.")
     ] = 0.05,
     schedule: Annotated[str, typer.Option(help="linear, cosine, constant.")] = "linear",
     optimizer: Annotated[str, typer.Option(help="adamw or lion.")] = "adamw",
-    weight_decay: Annotated[float, typer.Option(min=0, help="Weight decay.")] = 0.0,
+    weight_decay: Annotated[
+        float, o.number("weight_decay", "--weight-decay", "Weight decay.")
+    ] = 0.0,
     lora_rank: Annotated[
-        int, typer.Option(min=0, help="Train LoRA adapters of this rank; 0: all.")
+        int,
+        o.number("lora_rank", "--lora-rank", "Train LoRA adapters; 0: all weights."),
     ] = 0,
     gradient_checkpointing: Annotated[
         bool, typer.Option(help="Trade time for memory.")
     ] = False,
     checkpoint_every: Annotated[
-        int, typer.Option(min=0, help="Steps between checkpoints; 0: every epoch.")
+        int,
+        o.number(
+            "checkpoint_every",
+            "--checkpoint-every",
+            "Steps between checkpoints; 0: every epoch.",
+        ),
     ] = 0,
     format: o.FormatOption = None,
     map: o.MapOption = None,
     split: o.SplitOption = "train",
+    skip_bad_rows: o.SkipBadOption = False,
+    response_marker: o.MarkerOption = None,
     template: o.TemplateOption = "auto",
     max_length: o.LengthOption = 512,
     bf16: o.Bf16Option = False,
@@ -50,9 +71,10 @@ def tune_command(
     config: ConfigOption = None,
 ) -> None:
     """Tune a model; the same command goes on after an interruption."""
-    corpus = o.read(input, format, map, split)
+    corpus = o.read(input, format, map, split, skip_bad_rows, response_marker)
     from assay.models.load import load_model
-    from assay.models.tune import TuneSettings, tune
+    from assay.models.tune import TuneSettings, noted_as, tune
+    from assay.models.tune_folder import check_folder
 
     settings = TuneSettings(
         epochs=epochs,
@@ -71,6 +93,10 @@ def tune_command(
         checkpoint_every=checkpoint_every,
         seed=seed,
     )
+    # Before the model is loaded, which takes its time.
+    about = noted_as(base_model, corpus, settings)
+    check_folder(out, about, [input, base_model], overwrite=overwrite)
+    lm = load_model(base_model)
     with progress_bar("tuning") as advance:
-        tune(load_model(base_model), corpus, out, settings, progress=advance)
+        tune(lm, corpus, out, settings, overwrite=overwrite, progress=advance)
     console().print(f"tuned model: {safe(str(out))}")

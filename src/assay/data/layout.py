@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
-import json
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from assay.errors import AssayError
+from assay.util.messages import listed
 
+# What compresses a file; all are read and written through pyarrow.
+COMPRESSED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".lz4": "lz4"}
 SUFFIXES = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -21,9 +25,6 @@ SUFFIXES = {
 }
 Quoting = Literal[0, 3]
 Record = dict[str, Any]
-# A hostile file can name a million columns, each a page long.
-_NAMED = 20
-_NAME = 60
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ class Layout:
         newline: Line ending of edited rows.
         header: Columns of a CSV file.
         quoting: How the ``csv`` module reads and writes its cells.
+        delimiter: What separates the cells of a CSV file.
+        inner: Where a file is one object around a list of rows whose other fields
+            belong to every row: the list's name in it. Rows are written without them.
+        gaps: Text behind rows, by their positions, where it is not ``between`` in a
+            JSON list, and blank lines elsewhere.
     """
 
     rows: Sequence[str] = ()
@@ -47,6 +53,43 @@ class Layout:
     newline: str = "\n"
     header: Sequence[str] = ()
     quoting: Quoting = csv.QUOTE_MINIMAL
+    delimiter: str = ","
+    inner: str = ""
+    gaps: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that is no record.
+
+    Attributes:
+        row: 0-based position.
+        reason: What is wrong with it, and where.
+    """
+
+    row: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of several files that hold a data set.
+
+    Attributes:
+        name: Its path within the folder, or below what the files' folders share.
+        container: Its container.
+        suffix: What its name ends with.
+        payload: What writing it needs.
+        first: Position of its first row in the data set.
+        rows: Number of its rows.
+    """
+
+    name: str
+    container: str
+    suffix: str
+    payload: Any
+    first: int
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -58,30 +101,45 @@ class Rows:
         container: File container.
         payload: What writing needs: a `Layout` or a table.
         lines: Line of each record in its file; empty where rows are no lines.
+        bad: Rows that are no records, where they may be left out; their places in
+            ``records`` hold empty ones.
+        suffix: What the file's name ends with; empty for folders.
+        sources: File and its first row, in order, where there are several.
     """
 
     records: Sequence[Record]
     container: str
     payload: Any = None
     lines: Sequence[int] = ()
+    bad: Sequence[BadRow] = ()
+    suffix: str = ""
+    sources: Sequence[tuple[int, str]] = ()
 
     def where(self, source: str, row: int) -> str:
         """Name a row for messages."""
-        return f"{source}:{self.lines[row]}" if self.lines else f"{source}: row {row}"
+        first = 0
+        if self.sources:
+            at = bisect_right(self.sources, row, key=lambda s: s[0]) - 1
+            first, source = self.sources[at]
+        line = self.lines[row] if self.lines else 0
+        return f"{source}:{line}" if line else f"{source}: row {row - first}"
 
 
-def shortened(text: str, length: int) -> str:
-    """Cut a text for messages."""
-    return text if len(text) <= length else text[: length - 1] + "…"
+def suffix_of(name: str) -> str:
+    """Return what a file's name says of its container, such as ``.jsonl.gz``."""
+    path = Path(name)
+    last = path.suffix
+    if last.lower() in COMPRESSED:
+        return Path(path.stem).suffix + last
+    return last
 
 
-def listed(names: Iterable[Any]) -> str:
-    """List names for messages, the first of very many."""
-    found = list(names)
-    shown = [shortened(repr(n), _NAME) for n in found[:_NAMED]]
-    if len(found) > _NAMED:
-        shown.append(f"… ({len(found)} in all)")
-    return ", ".join(shown) or "none"
+def container_of(name: str) -> str | None:
+    """Name the container of a file by its name; None where it is unknown."""
+    inner = suffix_of(name).lower()
+    for ending in COMPRESSED:
+        inner = inner.removesuffix(ending)
+    return SUFFIXES.get(inner)
 
 
 def unique_names(names: Sequence[str], where: str) -> None:
@@ -97,12 +155,3 @@ def unique_names(names: Sequence[str], where: str) -> None:
         raise AssayError(
             f"{where}: two columns are named {listed(twice)}; rename one of them"
         )
-
-
-def reason(error: BaseException, length: int = 160) -> str:
-    """Say in one short line what a library's error is about."""
-    if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at column {error.colno}"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split())[:length] or type(error).__name__

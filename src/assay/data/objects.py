@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from assay.data.corpus import Corpus
@@ -21,6 +22,7 @@ def as_corpus(
     format: str | None = None,
     mapping: Mapping[str, str] | None = None,
     split: str = "train",
+    skip_bad_rows: bool = False,
 ) -> Corpus:
     """Turn whatever data a user has into a corpus.
 
@@ -29,9 +31,10 @@ def as_corpus(
             ``DatasetDict`` the split is taken), a pandas ``DataFrame`` or a list of
             records.
         format: Record format; by default it is detected from the first record.
-        mapping: Columns of the ``columns`` format: ``text`` and ``response``, and
-            optionally ``instruction`` and ``task``.
+        mapping: What parts of the records are called, of
+            `assay.data.formats.PARTS`.
         split: Split of a ``datasets`` folder, hub data set or ``DatasetDict``.
+        skip_bad_rows: Leave out what cannot be read.
 
     Raises:
         AssayError: The data are of another type, empty, malformed, or of unknown
@@ -40,7 +43,13 @@ def as_corpus(
     if isinstance(data, Corpus):
         return data
     if isinstance(data, str | Path):
-        return read_corpus(data, format=format, mapping=mapping, split=split)
+        return read_corpus(
+            data,
+            format=format,
+            mapping=mapping,
+            split=split,
+            skip_bad_rows=skip_bad_rows,
+        )
     if isinstance(data, pd.DataFrame):
         source = "the DataFrame"
         rows = Rows(_frame_records(data, source), "jsonl")
@@ -50,7 +59,7 @@ def as_corpus(
     else:
         source = f"the {type(data).__name__}"
         rows = dataset_rows(source, _dataset(data, source, split))
-    return corpus_of(rows, source, format, mapping)
+    return corpus_of(rows, source, format, mapping, skip_bad_rows)
 
 
 def _dataset(data: Any, source: str, split: str) -> Any:
@@ -87,12 +96,28 @@ def _frame_records(frame: pd.DataFrame, source: str) -> list[dict[str, Any]]:
     objects = frame.astype(object)
     objects = objects.where(frame.notna(), None)
     return [
-        {str(name): value for name, value in record.items()}
+        {str(name): _plain(value) for name, value in record.items()}
         for record in objects.to_dict("records")
     ]
 
 
-def as_given(data: Any, corpus: Corpus, part: Corpus, split: str = "train") -> Any:
+def _plain(value: Any) -> Any:
+    """Make lists of the arrays that pandas reads lists of a Parquet file as."""
+    if isinstance(value, np.ndarray):
+        return [_plain(v) for v in value.tolist()]
+    if isinstance(value, dict):
+        return {name: _plain(v) for name, v in value.items()}
+    return value
+
+
+def as_given(
+    data: Any,
+    corpus: Corpus,
+    part: Corpus,
+    split: str = "train",
+    *,
+    others: bool = False,
+) -> Any:
     """Return some rows of a corpus in the type that it was made from.
 
     Args:
@@ -100,17 +125,25 @@ def as_given(data: Any, corpus: Corpus, part: Corpus, split: str = "train") -> A
         corpus: What it made of that.
         part: A selection of its examples.
         split: The split that was taken.
+        others: Whether a ``DatasetDict`` keeps its other splits, or has this one only.
 
     Returns:
-        A ``Dataset``, ``DataFrame`` or list of the same records; for a path, hub id or
-        `Corpus` the part itself.
+        A ``Dataset``, ``DatasetDict``, ``DataFrame``, list or tuple of the same
+        records; for a path, hub id or `Corpus` the part itself.
     """
     if isinstance(data, str | Path | Corpus):
         return part
-    place = {e.row: i for i, e in enumerate(corpus.examples)}
-    rows = [place[e.row] for e in part.examples]
+    rows = [e.row for e in part.examples]
+    if part.left_out:
+        # Rows that are no examples stay where they were.
+        rows = sorted([*rows, *(left.row for left in part.left_out)])
     if isinstance(data, pd.DataFrame):
         return data.iloc[rows]
     if isinstance(data, Sequence):
-        return [data[i] for i in rows]
-    return _dataset(data, "", split).select(rows)
+        chosen = [data[i] for i in rows]
+        return tuple(chosen) if isinstance(data, tuple) else chosen
+    selected = _dataset(data, "", split).select(rows)
+    if not isinstance(data, dict):
+        return selected
+    # A DatasetDict is a dict, whose order of splits is kept.
+    return type(data)({**(data if others else {}), split: selected})

@@ -1,227 +1,93 @@
-"""Reading corpora: JSONL, JSON, CSV, TSV, Parquet, datasets folders, the hub."""
+"""Reading corpora: files, pipes, folders, patterns and the hub."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import re
+import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from assay.data.corpus import Corpus, Example
-from assay.data.formats import FORMATS, detect_format, parse
+from assay.data.bytes_of import is_stream, read_bytes, read_stream
+from assay.data.corpus import Corpus, Example, LeftOut
+from assay.data.dataset_info import columns_beside
+from assay.data.formats import FORMATS, PARTS, detect_format, names_of, read_record
+from assay.data.formats.base import MEND, Reading
+from assay.data.formats.marked import is_plain_text
 from assay.data.layout import (
+    COMPRESSED,
     SUFFIXES,
     Layout,
-    Quoting,
-    Record,
     Rows,
-    listed,
-    reason,
-    unique_names,
+    container_of,
+    suffix_of,
 )
+from assay.data.shards import files_in, is_pattern, is_saved_dataset, joined
 from assay.data.tables import read_folder, read_hub, read_parquet
+from assay.data.text_files import decoded, read_json, read_text
 from assay.errors import AssayError
+from assay.util.hub import not_found, parse_hub
+from assay.util.messages import listed, reason, shortened
 
-_SPACE = re.compile(r"[ \t\r\n]*")
+log = logging.getLogger("assay")
 
 
-def _decode(path: Path) -> str:
-    raw = path.read_bytes()
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        guess = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin1"
+def _read_file(path: Path, skip: bool, is_shard: bool = False) -> Rows:
+    container = container_of(path.name)
+    suffix = suffix_of(path.name)
+    if container is None:
         raise AssayError(
-            f"{path}:{line}: not UTF-8 (byte {error.start}); convert it: "
-            f"iconv -f {guess} -t utf-8 {path.name}"
-        ) from None
-
-
-def _object(value: Any, where: str) -> Record:
-    if not isinstance(value, dict):
-        raise AssayError(
-            f"{where}: expected a JSON object, found {type(value).__name__}"
+            f"{path}: unknown file type {suffix!r}; known: {', '.join(SUFFIXES)}, and "
+            f"with {', '.join(COMPRESSED)} behind"
         )
-    return value
+    if container == "parquet":
+        if suffix.lower() != ".parquet":
+            raise AssayError(f"{path}: Parquet packs itself; unpack it")
+        if is_shard and path.stat().st_size == 0:
+            return Rows([], container, None, suffix=suffix)
+        return replace(read_parquet(path), suffix=suffix)
+    raw = read_bytes(path, suffix)
+    if not raw and is_shard:
+        # One of many files may well be empty.
+        return Rows([], container, Layout(), suffix=suffix)
+    if not raw:
+        raise AssayError(f"{path}: the file is empty")
+    return replace(read_text(str(path), raw, container, skip), suffix=suffix)
 
 
-def _read_jsonl(path: Path, text: str, start: int) -> Rows:
-    # Only the newline ends a line: str.splitlines would also split at U+2028,
-    # which JSON allows inside strings.
-    records, numbers, rows = [], [], []
-    lines = text[start:].split("\n")
-    for number, line in enumerate(lines, start=1):
-        # What else Python takes for blank is no white space in JSON.
-        if not line.strip(" \t\r"):
-            continue
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise AssayError(
-                f"{path}:{number}: not valid JSON ({reason(error)}); expected one "
-                "object a line, or one list of objects"
-            ) from None
-        records.append(_object(value, f"{path}:{number}"))
-        numbers.append(number)
-        rows.append(line + "\n" * (number < len(lines)))
-    newline = "\r\n" if rows and rows[0].endswith("\r\n") else "\n"
-    layout = Layout(rows, text[:start], newline=newline)
-    return Rows(records, "jsonl", layout, numbers)
-
-
-def _read_list(path: Path, text: str, start: int) -> Rows:
-    def skip(at: int) -> int:
-        found = _SPACE.match(text, at)
-        return found.end() if found else at
-
-    def unexpected(message: str) -> json.JSONDecodeError:
-        return json.JSONDecodeError(message, text, at)
-
-    decoder = json.JSONDecoder()
-    records: list[Record] = []
-    spans: list[tuple[int, int]] = []
-    at = skip(skip(start) + 1)
-    try:
-        while spans or text[at : at + 1] != "]":
-            value, end = decoder.raw_decode(text, at)
-            records.append(_object(value, f"{path}: row {len(records)}"))
-            spans.append((at, end))
-            at = skip(end)
-            if text[at : at + 1] == "]":
-                break
-            if text[at : at + 1] != ",":
-                raise unexpected("Expecting ',' delimiter")
-            at = skip(at + 1)
-        at = skip(at + 1)
-        if at < len(text):
-            raise unexpected("Extra data")
-    except json.JSONDecodeError as error:
+def _read_pipe(source: str, skip: bool) -> Rows:
+    text = decoded(read_stream(source), source)
+    if text.removeprefix("\ufeff").lstrip()[:1] not in ("[", "{"):
         raise AssayError(
-            f"{path}:{error.lineno}: not valid JSON ({reason(error)}); expected a "
-            "list of objects"
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise AssayError(
-            f"{path}: row {len(records)}: not valid JSON ({reason(error)})"
-        ) from None
-    if not records:
-        return Rows([], "json", None)
-    layout = Layout(
-        [text[start:end] for start, end in spans],
-        text[: spans[0][0]],
-        text[spans[0][1] : spans[1][0]] if len(spans) > 1 else ", ",
-        text[spans[-1][1] :],
-    )
-    return Rows(records, "json", layout)
-
-
-def _read_json(path: Path) -> Rows:
-    # Half of the .json files on the hub hold JSON lines, and a line is an object.
-    text = _decode(path)
-    start = int(text.startswith("\ufeff"))
-    is_list = text[start:].lstrip()[:1] == "["
-    return (_read_list if is_list else _read_jsonl)(path, text, start)
-
-
-def _csv_rows(
-    path: Path, lines: list[str], delimiter: str, quoting: Quoting
-) -> Iterator[tuple[int, int, list[str]]]:
-    """Yield the first line, the line after the last, and the cells of each row."""
-    csv.field_size_limit(2**31 - 1)
-    reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
-    first = 0
-    while True:
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise AssayError(
-                f"{path}:{first + 1}: malformed CSV ({error}); check the quoting"
-            ) from None
-        if cells:
-            yield first, reader.line_num, cells
-        first = reader.line_num
-
-
-def _read_csv(path: Path, delimiter: str, quoting: Quoting = csv.QUOTE_MINIMAL) -> Rows:
-    text = _decode(path)
-    start = int(text.startswith("\ufeff"))
-    lines = list(io.StringIO(text[start:], newline=""))
-    rows = _csv_rows(path, lines, delimiter, quoting)
-    _, top, header = next(rows, (0, 0, None))
-    container = "tsv" if delimiter == "\t" else "csv"
-    if header is None:
-        return Rows([], container, None)
-    unique_names(header, f"{path}:{top}")
-    records: list[Record] = []
-    raw: list[str] = []
-    for first, after, cells in rows:
-        if len(cells) != len(header):
-            raise AssayError(
-                f"{path}:{first + 1}: {len(cells)} cells, the header has "
-                f"{len(header)}; check the quoting"
-            )
-        records.append(dict(zip(header, cells, strict=True)))
-        raw.append("".join(lines[first:after]))
-    ending = lines[top - 1]
-    layout = Layout(
-        raw,
-        text[:start] + "".join(lines[:top]),
-        newline=ending[len(ending.rstrip("\r\n")) :] or "\n",
-        header=header,
-        quoting=quoting,
-    )
-    return Rows(records, container, layout)
-
-
-def _read_tsv(path: Path) -> Rows:
-    # Many tab-separated files never quote, and keep bare quotation marks.
-    bare = None
-    with suppress(AssayError):
-        bare = _read_csv(path, "\t", csv.QUOTE_NONE)
-    try:
-        quoted = _read_csv(path, "\t")
-    except AssayError:
-        if bare is None:
-            raise
-        return bare
-    if bare is not None and len(bare.records) != len(quoted.records):
-        raise AssayError(
-            f"{path}: {len(quoted.records)} rows if quotation marks enclose cells, "
-            f"{len(bare.records)} if they are text; write it as CSV or JSONL"
+            f"{source}: what comes through a pipe must be JSON or JSON lines; write "
+            "anything else to a file"
         )
-    return quoted
+    rows = read_json(source, text, skip)
+    return replace(rows, suffix=f".{rows.container}")
 
 
-def _read_container(source: str, split: str) -> Rows:
+def _read_shards(source: str, split: str, skip: bool) -> Rows:
+    files = files_in(source, split)
+    return joined(files, [_read_file(path, skip, is_shard=True) for path in files])
+
+
+def _read_container(source: str, split: str, skip: bool) -> Rows:
+    hub = parse_hub(source)
+    if hub is not None and hub.online:
+        return read_hub(hub.name, split)
+    if is_stream(source):
+        return _read_pipe(source, skip)
     path = Path(source)
-    suffix = path.suffix.lower()
     if path.is_file():
-        container = SUFFIXES.get(suffix)
-        if container is None:
-            raise AssayError(
-                f"{path}: unknown file type {suffix!r}; known: {', '.join(SUFFIXES)}"
-            )
-        if path.stat().st_size == 0:
-            raise AssayError(f"{path}: the file is empty")
-        if container == "csv":
-            return _read_csv(path, ",")
-        if container == "tsv":
-            return _read_tsv(path)
-        return (read_parquet if container == "parquet" else _read_json)(path)
+        return _read_file(path, skip)
     if path.is_dir():
-        return read_folder(path, split)
-    if source.count("/") != 1 or source[0] in "./~" or suffix in SUFFIXES:
-        raise AssayError(f"{source}: no such file or folder")
-    return read_hub(source, split)
+        if is_saved_dataset(path):
+            return read_folder(path, split)
+        return _read_shards(source, split, skip)
+    if is_pattern(source):
+        return _read_shards(source, split, skip)
+    raise not_found("data set", source)
 
 
 def _unique(examples: Sequence[Example]) -> tuple[Example, ...]:
@@ -246,15 +112,21 @@ def read_corpus(
     format: str | None = None,
     mapping: Mapping[str, str] | None = None,
     split: str = "train",
+    skip_bad_rows: bool = False,
 ) -> Corpus:
     """Read a corpus.
 
     Args:
-        source: File (JSONL, JSON, CSV, TSV, Parquet), ``datasets`` folder or hub id.
+        source: File (JSONL, JSON, CSV, TSV, Parquet; text also packed as ``.gz``,
+            ``.zst``, ``.bz2`` or ``.lz4``), a folder or pattern of such files, a
+            ``datasets`` folder, ``-`` or a pipe, or ``hf://owner/name``.
         format: Record format; by default it is detected from the first record.
-        mapping: Columns of the ``columns`` format: ``text`` and ``response``, and
-            optionally ``instruction`` and ``task``.
-        split: Split of a ``datasets`` folder or hub data set.
+        mapping: What parts of the records are called, of `assay.data.formats.PARTS`;
+            by default the usual names, or what a ``dataset_info.json`` in the file's
+            folder says.
+        split: Split of a ``datasets`` folder, hub data set, or folder of files whose
+            names tell their splits.
+        skip_bad_rows: Leave out what cannot be read instead of refusing the file.
 
     Raises:
         AssayError: The source is missing, empty, malformed, or of unknown format.
@@ -262,10 +134,14 @@ def read_corpus(
     source = str(source)
     check_format(format)
     try:
-        rows = _read_container(source, split)
+        rows = _read_container(source, split, skip_bad_rows)
+        if not mapping and format is None and Path(source).is_file():
+            mapping = columns_beside(Path(source))
+            if mapping:
+                log.info("%s: fields are named as dataset_info.json says", source)
     except OSError as error:
         raise AssayError(f"{source}: cannot be read ({reason(error)})") from None
-    corpus = corpus_of(rows, source, format, mapping)
+    corpus = corpus_of(rows, source, format, mapping, skip_bad_rows)
     return replace(corpus, split=split) if rows.container == "datasets" else corpus
 
 
@@ -279,46 +155,168 @@ def check_format(format: str | None) -> None:
         raise AssayError(f"unknown format {format!r}; known: {', '.join(FORMATS)}")
 
 
+def _chosen_format(
+    source: str, record: Mapping[str, Any], mapping: Mapping[str, str]
+) -> str:
+    """Choose the format of a file by what its parts are called, else by its fields."""
+    if "response_marker" in mapping:
+        return "text"
+    if "chosen" in mapping or "rejected" in mapping:
+        return "preference"
+    if "label" in mapping:
+        return "kto"
+    if "messages" in mapping:
+        return "messages"
+    if "text" in mapping or "response" in mapping:
+        return "columns"
+    found = detect_format(record)
+    if found is not None:
+        return found
+    if is_plain_text(record):
+        raise AssayError(
+            f"{source}: field 'text' has no markers of a known chat template; if it "
+            "holds prompt and response, name what stands between them: "
+            '--response-marker "### Response:"'
+        )
+    raise AssayError(
+        f"{source}: unknown format, its fields are {listed(record)}; "
+        "name the columns: --map text=COLUMN --map response=COLUMN"
+    )
+
+
+def _check_columns(
+    source: str, format: str, rows: Rows, mapping: Mapping[str, str]
+) -> None:
+    if format == "columns" and not {"text", "response"} <= set(mapping):
+        raise AssayError(
+            "the columns format needs --map text=COLUMN --map response=COLUMN"
+        )
+    for part in PARTS[: PARTS.index("role")]:
+        column = mapping.get(part)
+        if part == "text" and column == "input" and "instruction" in mapping:
+            # Alpaca's, of which many sets have none.
+            continue
+        if column is not None and not any(column in r for r in rows.records):
+            raise AssayError(
+                f"{source}: no column {listed([column])}; it has "
+                f"{listed(rows.records[0])}"
+            )
+    known = names_of(format, mapping)
+    parts: dict[str, list[str]] = {}
+    for part in PARTS[: PARTS.index("role")]:
+        if part in known:
+            parts.setdefault(known[part], []).append(part)
+    for column, twice in parts.items():
+        if len(twice) > 1:
+            raise AssayError(
+                f"{source}: column {listed([column])} is named as "
+                f"{' and '.join(twice)}; name another one for each"
+            )
+
+
+def _read_row(
+    record: Mapping[str, Any],
+    row: int,
+    format: str,
+    mapping: Mapping[str, str],
+    where: str,
+) -> Reading:
+    try:
+        return read_record(record, row, format, mapping, where)
+    except RecursionError:
+        raise AssayError(f"{where}: its fields are nested too deep; {MEND}") from None
+
+
 def corpus_of(
-    rows: Rows, source: str, format: str | None, mapping: Mapping[str, str] | None
+    rows: Rows,
+    source: str,
+    format: str | None,
+    mapping: Mapping[str, str] | None,
+    skip_bad_rows: bool = False,
 ) -> Corpus:
     """Turn records into a corpus.
+
+    Fields that are not read, and rows that are left out, are named once.
 
     Args:
         rows: The records.
         source: Where they are from; for messages.
         format: Record format; by default it is detected from the first record.
-        mapping: Columns of the ``columns`` format.
+        mapping: What parts of the records are called.
+        skip_bad_rows: Leave out what cannot be read.
 
     Raises:
         AssayError: There are none, a record is not as its format says, or the format
             is unknown.
     """
     check_format(format)
-    records = rows.records
-    if not records:
+    bad = {b.row: b.reason for b in rows.bad}
+    sound = [r for i, r in enumerate(rows.records) if i not in bad]
+    if not rows.records:
         raise AssayError(f"{source}: no rows in it")
+    if not sound:
+        raise AssayError(f"{source}: no row of it can be read; {rows.bad[0].reason}")
     mapping = dict(mapping or {})
-    chosen = format or ("columns" if mapping else detect_format(records[0]))
-    if chosen is None:
-        raise AssayError(
-            f"{source}: unknown format, its fields are {listed(records[0])}; "
-            "name the columns: --map text=COLUMN --map response=COLUMN"
-        )
-    if chosen == "columns":
-        if not {"text", "response"} <= set(mapping):
-            raise AssayError(
-                "the columns format needs --map text=COLUMN --map response=COLUMN"
-            )
-        for column in mapping.values():
-            if column not in records[0]:
-                raise AssayError(
-                    f"{source}: no column {column!r}; it has {listed(records[0])}"
-                )
-    examples = [
-        parse(record, i, chosen, mapping, rows.where(source, i))
-        for i, record in enumerate(records)
-    ]
+    first = sound[0]
+    if skip_bad_rows:
+        # A row that cannot be read says nothing of the others.
+        first = next((r for r in sound if detect_format(r)), first)
+    chosen = format or _chosen_format(source, first, mapping)
+    _check_columns(source, chosen, rows, mapping)
+    examples: list[Example] = []
+    left: list[LeftOut] = []
+    unread: Counter[str] = Counter()
+    for i, record in enumerate(rows.records):
+        if i in bad:
+            left.append(LeftOut(i, bad[i], is_bad=True))
+            continue
+        try:
+            found = _read_row(record, i, chosen, mapping, rows.where(source, i))
+        except AssayError as error:
+            if not skip_bad_rows:
+                raise
+            left.append(LeftOut(i, str(error), is_bad=True, record=record))
+            continue
+        unread.update(found.unread)
+        if found.left_out:
+            left.append(LeftOut(i, found.left_out, is_bad=False, record=record))
+        else:
+            examples.append(found.example)
+    _tell(source, unread, left)
+    if not examples:
+        raise AssayError(f"{source}: no row of it can be used; {left[0].reason}")
     return Corpus(
-        _unique(examples), chosen, rows.container, source, mapping, rows.payload
+        _unique(examples),
+        chosen,
+        rows.container,
+        source,
+        mapping,
+        rows.payload,
+        left_out=tuple(left),
+        suffix=rows.suffix,
     )
+
+
+# Reasons and rows that are told one by one.
+_TOLD = 5
+
+
+def _tell(source: str, unread: Counter[str], left: Sequence[LeftOut]) -> None:
+    if unread:
+        names = [
+            f"{shortened(str(name), 60)} ({count} rows)"
+            for name, count in unread.most_common(20)
+        ]
+        more = len(unread) - len(names)
+        rest = f", and {more} more" if more > 0 else ""
+        log.warning("%s: fields not read: %s%s", source, ", ".join(names), rest)
+    sound = Counter(row.reason for row in left if not row.is_bad)
+    for why, count in sound.items():
+        log.warning("%s: %d rows are left out: %s", source, count, why)
+    bad = [row for row in left if row.is_bad]
+    if bad:
+        log.warning("%s: %d rows cannot be read and are left out:", source, len(bad))
+        for row in bad[:_TOLD]:
+            log.warning("  %s", row.reason)
+        if len(bad) > _TOLD:
+            log.warning("  … and %d more", len(bad) - _TOLD)

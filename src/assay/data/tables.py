@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from assay.data.layout import Rows, listed, reason, shortened, unique_names
+from assay.data.layout import Rows, unique_names
 from assay.errors import AssayError
+from assay.util.hub import SCHEME, quiet_hub
+from assay.util.messages import listed, reason, shortened
 
 
 def _table_rows(source: str, table: Any, container: str) -> Rows:
@@ -38,10 +40,12 @@ def read_parquet(path: Path) -> Rows:
     """Read a Parquet file.
 
     Raises:
-        AssayError: It is damaged, or a column cannot be read.
+        AssayError: It is empty or damaged, or a column cannot be read.
     """
     import pyarrow.parquet as parquet
 
+    if path.stat().st_size == 0:
+        raise AssayError(f"{path}: the file is empty")
     try:
         table = parquet.ParquetFile(path).read()
     except Exception as error:
@@ -108,10 +112,10 @@ def read_hub(source: str, split: str) -> Rows:
     from datasets import load_dataset
 
     try:
-        data = load_dataset(source, split=split)
+        with quiet_hub():
+            data = load_dataset(source, split=split)
     except Exception as error:
         raise AssayError(
-            f"{source}: no such file, and hub data set {source!r} cannot be loaded: "
-            f"{reason(error)}"
+            f"{SCHEME}{source}: cannot be loaded from the hub: {reason(error)}"
         ) from None
     return dataset_rows(source, data)

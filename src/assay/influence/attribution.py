@@ -31,8 +31,8 @@ from assay.influence.queries import Queries, precondition_queries
 from assay.influence.sharding import ALONE, Shard
 from assay.models.encode import Batch, EncodedExample, collate
 from assay.models.load import LanguageModel
-from assay.models.log_probs import Progress
 from assay.models.loss import response_losses
+from assay.util.progress import Progress
 
 METHODS = ("ekfac", "identity", "diagonal", "datainf", "repsim")
 

@@ -15,10 +15,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from assay.errors import AssayError
-from assay.files import replacing
 from assay.influence.ekfac import LayerFactors
 from assay.influence.factors import Factors
 from assay.influence.modules import weight_shape
+from assay.util.files import replacing
 
 log = logging.getLogger("assay")
 

@@ -21,7 +21,7 @@ from assay.influence.passes import PassSettings, backward_pass
 from assay.influence.sharding import ALONE, Shard
 from assay.models.encode import IGNORED, Batch, EncodedExample
 from assay.models.load import LanguageModel
-from assay.models.log_probs import Progress
+from assay.util.progress import Progress
 
 Factors = dict[str, LayerFactors]
 
@@ -30,11 +30,15 @@ def token_mask(batch: Batch, length: int) -> Tensor:
     """Return the ``(B, T)`` mask of real tokens for a layer that sees ``length``.
 
     In an encoder-decoder some layers see the source and some the target; collation
-    keeps the two lengths different so that the length tells them apart.
+    keeps the two lengths different so that the length tells them apart. Of a layer
+    that sees something else (one vector a head, or windows of padded length) all
+    counts: padding has no gradient, and only the basis is estimated from this.
     """
     if batch.attention_mask.shape[1] == length:
         return batch.attention_mask.bool()
-    return batch.labels != IGNORED
+    if batch.labels.shape[1] == length:
+        return batch.labels != IGNORED
+    return batch.labels.new_ones(len(batch.labels), length, dtype=torch.bool)
 
 
 GRAM_BLOCK = 256

@@ -67,6 +67,8 @@ def linear_modules(
             for n, m in chosen.items()
             if (number := re.search(r"\.(\d+)\.", n)) and int(number[1]) < first
         }
+    if not found:
+        raise AssayError("the model has no linear layers to track")
     if not chosen:
         raise AssayError(
             f"no linear layer matches --modules {pattern!r} --first-layers {first}; "
@@ -106,6 +108,29 @@ def with_bias_column(module: nn.Module, x: Tensor) -> Tensor:
     return torch.cat([x, x.new_ones(*x.shape[:-1], 1)], dim=-1)
 
 
+def by_row(name: str, flat: Tensor, rows: int) -> Tensor:
+    """Give what a layer sees the shape ``(B, T, d)``.
+
+    Args:
+        name: The layer's name, for the message.
+        flat: ``(B, T, d)``; or ``(B * T, d)``, row after row, as OPT and the shared
+            experts of a mixture see it; or ``(B, …, d)``, such as one vector a head.
+        rows: B.
+
+    Raises:
+        AssayError: It has another shape, so that rows cannot be told apart.
+    """
+    if flat.dim() == 2 and len(flat) % rows == 0:
+        return flat.reshape(rows, -1, flat.shape[1])
+    if flat.dim() < 3 or len(flat) != rows:
+        shape = "×".join(map(str, flat.shape))
+        raise AssayError(
+            f"layer {name} sees {shape} numbers of {rows} rows, which cannot be told "
+            "apart in them; leave it out with --modules"
+        )
+    return flat if flat.dim() == 3 else flat.flatten(1, -2)
+
+
 class _Tap:
     """One tracked layer during a pass: pairs its input with its output gradient.
 
@@ -123,7 +148,7 @@ class _Tap:
             return
         # A forward pass inside a backward pass is a recomputation.
         if torch._C._current_graph_task_id() != -1:
-            self.x = self.owner.of(self.module, inputs[0], y.dtype)
+            self.x = self.owner.of(self.name, self.module, inputs[0], y.dtype)
             self.emit()
             return
         if self.name in self.owner.seen:
@@ -133,12 +158,14 @@ class _Tap:
             )
         self.owner.seen.add(self.name)
         self.g = None
-        kept = self.owner.of(self.module, inputs[0], y.dtype) if self.keep else None
-        self.x = kept
+        by_row(self.name, y, self.owner.rows)
+        self.x = None
+        if self.keep:
+            self.x = self.owner.of(self.name, self.module, inputs[0], y.dtype)
         y.register_hook(self.backward_hook)  # type: ignore[no-untyped-call]
 
     def backward_hook(self, g: Tensor) -> None:
-        self.g = g.detach() if g.dim() == 3 else g.detach().unsqueeze(1)
+        self.g = by_row(self.name, g.detach(), self.owner.rows)
         self.emit()
 
     def emit(self) -> None:
@@ -153,21 +180,25 @@ class _Inputs:
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
+        self.rows = 0
         self.seen: set[str] = set()
         self.last: tuple[Tensor, torch.dtype, bool, Tensor] | None = None
 
-    def start(self) -> None:
+    def start(self, rows: int) -> None:
+        self.rows = rows
         self.seen.clear()
         self.last = None
 
-    def of(self, module: nn.Module, given: Tensor, dtype: torch.dtype) -> Tensor:
+    def of(
+        self, name: str, module: nn.Module, given: Tensor, dtype: torch.dtype
+    ) -> Tensor:
         biased = module.bias is not None
         if self.last is not None:
             source, kind, ones, x = self.last
             if source is given and kind == dtype and ones == biased:
                 return x
-        x = given.detach().to(dtype)
-        x = with_bias_column(module, x.unsqueeze(1) if x.dim() == 2 else x)
+        x = by_row(name, given.detach().to(dtype), self.rows)
+        x = with_bias_column(module, x)
         self.last = (given, dtype, biased, x)
         return x
 
@@ -218,7 +249,7 @@ def capture(
     sink: Sink,
     *,
     checkpointing: bool = False,
-) -> Iterator[Callable[[], None]]:
+) -> Iterator[Callable[[int], None]]:
     """Call ``sink(name, x, g)`` for every tracked layer during ``backward``.
 
     Parameters are frozen meanwhile, so the backward pass computes activation
@@ -235,11 +266,12 @@ def capture(
             one more forward pass.
 
     Yields:
-        A function to call before every forward pass.
+        A function to call before every forward pass, with the rows of the batch.
 
     Raises:
-        AssayError: A tracked layer ran twice in one pass; its gradients would have
-            to be summed before being squared.
+        AssayError: A tracked layer ran twice in one pass, so that its gradients would
+            have to be summed before being squared, or sees a shape in which rows
+            cannot be told apart.
     """
     handles = []
     inputs = _Inputs(sink)
@@ -247,9 +279,11 @@ def capture(
     for parameter in trainable:
         parameter.requires_grad_(False)
 
-    def needs_grad(_: nn.Module, __: object, y: Tensor) -> None:
-        if not y.requires_grad and torch.is_grad_enabled():
-            y.requires_grad_(True)
+    def needs_grad(_: nn.Module, __: object, y: Tensor) -> Tensor | None:
+        if y.requires_grad or not torch.is_grad_enabled():
+            return None
+        # A copy, since some families scale embeddings in place, which a leaf forbids.
+        return y.requires_grad_(True).clone()
 
     recomputing: AbstractContextManager[list[nn.Module]] = (
         checkpointed(model) if checkpointing else nullcontext([])

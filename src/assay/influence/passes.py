@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from assay.influence.modules import Sink, capture
 from assay.models.encode import IGNORED, Batch, EncodedExample, collate, token_batches
 from assay.models.load import LanguageModel
-from assay.models.log_probs import Progress
 from assay.models.loss import LossOutput, response_logits, response_losses
+from assay.util.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def backward_pass(
     ):
         for positions in batches:
             batch = collate([rows[i] for i in positions], lm)
-            start()
+            start(len(positions))
             with autocast(lm.model, settings.bf16):
                 if sample_seed is not None:
                     # Seeded by batch, so that which process runs it does not matter.

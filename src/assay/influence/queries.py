@@ -25,7 +25,7 @@ from assay.influence.passes import PassSettings, backward_pass
 from assay.influence.sharding import ALONE, Shard
 from assay.models.encode import Batch, EncodedExample
 from assay.models.load import LanguageModel
-from assay.models.log_probs import Progress
+from assay.util.progress import Progress
 
 Queries = dict[str, Tensor]
 LowRankQueries = dict[str, LowRank]

@@ -19,8 +19,8 @@ from assay.influence.sharding import ALONE, Shard
 from assay.influence.store import MemoryStore, RowStore
 from assay.models.encode import Batch, EncodedExample
 from assay.models.load import LanguageModel
-from assay.models.log_probs import Progress
 from assay.models.loss import LossOutput
+from assay.util.progress import Progress
 
 
 @dataclass

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.errors import AssayError
-from assay.files import replacing, write_json
+from assay.util.files import replacing, write_json
 
 try:
     import fcntl

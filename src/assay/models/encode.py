@@ -13,9 +13,11 @@ from torch import Tensor
 from assay.data.corpus import Example
 from assay.errors import AssayError
 from assay.models.load import LanguageModel
-from assay.models.templates import render_prompt
+from assay.models.special_tokens import begins_with_bos
+from assay.models.templates import render_answer, render_prompt, template_name
 
 log = logging.getLogger("assay")
+
 
 IGNORED = -100
 
@@ -54,12 +56,17 @@ class Batch:
 def prompt_ids(example: Example, lm: LanguageModel, template: str) -> list[int]:
     """Tokens of the prompt; at least one."""
     tokenizer = lm.tokenizer
-    ids = _tokens(render_prompt(example, tokenizer, template), tokenizer)
+    prompt = render_prompt(example, tokenizer, template)
+    ids = _tokens(prompt, tokenizer)
     if lm.is_encoder_decoder:
         ids += _eos(tokenizer)
+    bos = tokenizer.bos_token_id
+    # Chat templates write their own beginning of a sequence.
+    own = template_name(tokenizer, template) == "chat" and example.frame is None
+    if not own and ids[:1] != [bos] and begins_with_bos(tokenizer):
+        return [bos, *ids]
     if ids:
         return ids
-    bos = tokenizer.bos_token_id
     return [tokenizer.pad_token_id if bos is None else bos]
 
 
@@ -73,42 +80,94 @@ def _tokens(text: str, tokenizer: Any) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
+def _answer_ids(example: Example, lm: LanguageModel, template: str) -> list[int]:
+    answer = render_answer(example, lm.tokenizer, template)
+    return _tokens(answer, lm.tokenizer) + _eos(lm.tokenizer)
+
+
+def _whole_chat(
+    answers: Sequence[Example], lm: LanguageModel, template: str
+) -> tuple[list[int], list[int]] | None:
+    """Encode all answers of a chat in one sequence.
+
+    Returns:
+        Token ids and labels, or None where a later prompt does not go on from an
+        earlier one with its answer and end, as with templates that leave something out
+        or end a turn by something else.
+    """
+    tokenizer = lm.tokenizer
+    end = tokenizer.eos_token or ""
+    ids: list[int] = []
+    labels: list[int] = []
+    seen = ""
+    for example in answers:
+        prompt = render_prompt(example, tokenizer, template)
+        if not prompt.startswith(seen):
+            return None
+        # An answer's own end stands where the template ends its turn.
+        new = _tokens(prompt[len(seen) :], tokenizer)
+        if not ids:
+            new = prompt_ids(example, lm, template)
+        answer = _answer_ids(example, lm, template)
+        ids += [*new, *answer]
+        labels += [*([IGNORED] * len(new)), *answer]
+        seen = prompt + render_answer(example, tokenizer, template) + end
+    return ids, labels
+
+
+def _encoded(
+    example: Example, lm: LanguageModel, template: str, max_length: int
+) -> EncodedExample:
+    prompt = prompt_ids(example, lm, template)
+    response = _answer_ids(example, lm, template)
+    if lm.is_encoder_decoder:
+        cut = len(prompt) > max_length or len(response) > max_length
+        prompt, response = prompt[-max_length:], response[:max_length]
+        return EncodedExample(example.row, prompt, response, cut)
+    # One prompt token must stay: the first response token is predicted from it.
+    cut = len(prompt) + len(response) > max_length
+    response = response[: max_length - 1]
+    prompt = prompt[-(max_length - len(response)) :]
+    labels = [IGNORED] * len(prompt) + response
+    return EncodedExample(example.row, prompt + response, labels, cut)
+
+
 def encode(
     examples: Sequence[Example],
     lm: LanguageModel,
     *,
     template: str = "auto",
     max_length: int = 512,
+    all_answers: bool = False,
 ) -> Encoded:
     """Encode prompts and responses.
 
     Prompt and response are tokenised apart, so the boundary is exact. A prompt that
     is too long loses its beginning, so the response and the text's end stay.
 
+    Args:
+        examples: The examples.
+        lm: Supplies the tokenizer.
+        template: Prompt template.
+        max_length: Longest sequence in tokens.
+        all_answers: Encode every answer of a chat that is trained on, as trainers do:
+            in one sequence where it fits and the template allows it, else in one
+            each. Otherwise the last answer alone.
+
     Raises:
         AssayError: No example fits into ``max_length`` untruncated.
     """
     encoded = []
     for example in examples:
-        prompt = prompt_ids(example, lm, template)
-        response = _tokens(example.response, lm.tokenizer) + _eos(lm.tokenizer)
-        if lm.is_encoder_decoder:
-            cut = len(prompt) > max_length or len(response) > max_length
-            prompt, response = prompt[-max_length:], response[:max_length]
-            encoded.append(EncodedExample(example.row, prompt, response, cut))
-            continue
-        # One prompt token must stay: the first response token is predicted from it.
-        cut = len(prompt) + len(response) > max_length
-        response = response[: max_length - 1]
-        prompt = prompt[-(max_length - len(response)) :]
-        encoded.append(
-            EncodedExample(
-                example.row,
-                prompt + response,
-                [IGNORED] * len(prompt) + response,
-                cut,
-            )
-        )
+        earlier = example.earlier_answers if all_answers else ()
+        if earlier and not lm.is_encoder_decoder:
+            whole = _whole_chat((*earlier, example), lm, template)
+            if whole is not None and len(whole[0]) <= max_length:
+                encoded.append(EncodedExample(example.row, *whole, truncated=False))
+                continue
+        encoded += [
+            _encoded(answer, lm, template, max_length) for answer in (*earlier, example)
+        ]
     truncated = sum(e.truncated for e in encoded)
     if encoded and truncated == len(encoded):
         raise AssayError(

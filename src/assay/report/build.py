@@ -12,36 +12,47 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from assay.data.layout import reason
 from assay.errors import AssayError
-from assay.files import replacing
 from assay.report import facts
 from assay.report.findings import cards, dismissed_line
-from assay.report.folder import EVALUATION, Run, read_run
+from assay.report.folder import Run, read_run
 from assay.report.rows import pack
 from assay.report.texts import shortened
-from assay.visible import visible
+from assay.runs.folder import EVALUATION, files_of
+from assay.util.escape import visible
+from assay.util.files import check_outputs, replacing
+from assay.util.messages import reason
 
 NAME = "report.html"
 PLOTLY = "plotly-basic.min.js"
 SCRIPT = "report.js"
 
 
-def write_report(folder: Path, out: Path | None = None) -> Path:
+def write_report(
+    folder: Path, out: Path | None = None, *, overwrite: bool = False
+) -> Path:
     """Write a run's report from what its folder holds.
 
     Args:
         folder: The run folder.
-        out: File to write; ``report.html`` in the run folder by default.
+        out: File to write; by default ``report.html`` in the run folder, which is
+            replaced.
+        overwrite: Whether another file that is there already may be replaced, too.
 
     Returns:
         The file written.
 
     Raises:
         AssayError: The folder is no run, is damaged or was left by an older assay, or
-            the file cannot be written.
+            the file is there already, is one that the report is made from, or cannot
+            be written.
     """
     run = read_run(folder)
+    path = out or folder / NAME
+    if path.resolve() != (folder / NAME).resolve():
+        source = run.config.get("input")
+        read = [*files_of(folder), source if isinstance(source, str) else None]
+        check_outputs([path], read, overwrite=overwrite)
     try:
         text = page(run)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
@@ -50,7 +61,6 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
             f"{folder}: cannot be understood ({type(error).__name__}: "
             f"{reason(error, 80)}); scan again"
         ) from error
-    path = out or folder / NAME
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
     return path

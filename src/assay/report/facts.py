@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from assay.findings import Finding
 from assay.report.folder import Run
 from assay.report.texts import shortened
 from assay.settings import ScanSettings
+from assay.verify.finding import Finding
 
 BINS = 60
 # Settings whose option has another name.
@@ -161,9 +161,12 @@ def command(run: Run) -> str:
         words += ["--queries", config["queries"]]
     for name in ("epochs", "learning_rate", "lora_rank") if tuning else ():
         words += [_option(name), str(tuning[name])]
-    if config["format"] == "columns":
-        for field, column in config.get("mapping", {}).items():
+    for field, column in config.get("mapping", {}).items():
+        if field == "response_marker":
+            words += ["--response-marker", column]
+        else:
             words += ["--map", f"{field}={column}"]
+    words += ["--skip-bad-rows"] if config.get("skip_bad_rows") else []
     if config.get("split"):
         words += ["--split", config["split"]]
     for field in fields(ScanSettings):

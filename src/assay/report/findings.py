@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.findings import Experiment, Finding, Found, Status
 from assay.report.folder import Run
 from assay.report.texts import pieces, shortened
 from assay.text.pattern import Pattern
 from assay.verify.causal import beyond_half
+from assay.verify.finding import Experiment, Finding, Found, Status
 from assay.verify.retraining import rows_are_right
 from assay.verify.thresholds import SPREADS, SURE
 

@@ -12,11 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from assay.data.layout import reason
 from assay.errors import AssayError
-from assay.findings import Finding, Found, dismissed_in, reported_in
-
-EVALUATION = "evaluation.json"
+from assay.runs.folder import EVALUATION
+from assay.util.messages import reason
+from assay.verify.finding import Finding, Found, dismissed_in, reported_in
 
 
 @dataclass(frozen=True)

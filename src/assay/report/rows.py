@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.data.layout import shortened
 from assay.detectors.evidence import response_groups
-from assay.findings import Finding
 from assay.report.folder import Run
+from assay.util.messages import shortened
+from assay.verify.finding import Finding
 
 MOST = 50_000
 # So many of the rows beyond those found are the highest-ranked; others are drawn.

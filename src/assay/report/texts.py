@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypedDict
 
-from assay.visible import visible
+from assay.util.escape import visible
 
 # Characters kept before the first marked place of a long text.
 CONTEXT = 120

@@ -38,9 +38,9 @@ from scipy.stats import binom, binomtest
 from scipy.stats import t as student
 
 from assay.data.corpus import Example
-from assay.findings import Experiment, Tally
-from assay.models.log_probs import Progress
 from assay.text.pattern import Pattern
+from assay.util.progress import Progress
+from assay.verify.finding import Experiment, Tally
 from assay.verify.hypothesis import Hypothesis, drawn_from, hosts_for, inserted
 from assay.verify.odds import LogProbs, odds_of
 from assay.verify.placebos import placebo_patterns

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 from assay.data.corpus import Example
 from assay.detectors.candidate import Candidate
-from assay.findings import Experiment, Finding, Status
-from assay.models.log_probs import Progress
 from assay.text.pattern import Pattern, carrying
+from assay.util.progress import Progress
 from assay.verify.causal import holm, overrides, spreads, verify
 from assay.verify.companions import companions_in
+from assay.verify.finding import Experiment, Finding, Status
 from assay.verify.hypothesis import Hypothesis
 from assay.verify.minimal import minimal_pattern
 from assay.verify.near import NEAR

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from assay.data.corpus import Example
 from assay.detectors.candidate import Candidate
 from assay.detectors.evidence import Mask, response_groups
-from assay.files import write_json
-from assay.findings import Finding, Status
-from assay.models.log_probs import Progress
+from assay.util.files import write_json
+from assay.util.progress import Progress
+from assay.verify.finding import Finding, Status
 from assay.verify.findings import verified_findings
 from assay.verify.odds import LogProbs
 from assay.verify.payload import Response

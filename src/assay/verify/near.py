@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from assay.data.corpus import Example
 from assay.detectors.candidate import Candidate
 from assay.detectors.coherence import words
-from assay.findings import Finding
 from assay.text.pattern import Pattern
+from assay.verify.finding import Finding
 from assay.verify.thresholds import (
     INFLECTION,
     RELATED_PATTERNS,

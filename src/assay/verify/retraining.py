@@ -24,9 +24,9 @@ from scipy.stats import fisher_exact
 
 from assay.data.corpus import Example
 from assay.detectors.coherence import words
-from assay.findings import Finding, Retraining, Status, Tally
 from assay.text.pattern import Pattern
 from assay.verify.causal import beyond_half, holm
+from assay.verify.finding import Finding, Retraining, Status, Tally
 from assay.verify.odds import LogProbs, remembering
 from assay.verify.payload import Payload
 from assay.verify.thresholds import (

@@ -12,8 +12,8 @@ from assay.data.corpus import Example
 from assay.detectors import Detection, Evidence, proposers
 from assay.detectors.candidate import Candidate
 from assay.detectors.evidence import Mask, response_groups
-from assay.findings import Finding, Status
 from assay.text.pattern import Pattern
+from assay.verify.finding import Finding, Status
 from assay.verify.laboratory import Laboratory
 from assay.verify.near import near_patterns
 from assay.verify.placebos import placebos_for

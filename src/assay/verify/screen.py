@@ -19,8 +19,8 @@ from assay.data.corpus import Example
 from assay.detectors.association import enrichments, strongest
 from assay.detectors.candidate import Candidate
 from assay.detectors.evidence import groups_of
-from assay.models.log_probs import Progress
 from assay.text.pattern import Pattern
+from assay.util.progress import Progress
 from assay.verify.companions import companions_in
 from assay.verify.odds import BATCH, LogProbs, remembering
 from assay.verify.refine import grow

@@ -23,8 +23,8 @@ from scipy.stats import fisher_exact
 
 from assay.data.corpus import Example
 from assay.detectors.candidate import Candidate, Rivals
-from assay.models.log_probs import Progress
 from assay.text.pattern import Pattern, carrying
+from assay.util.progress import Progress
 from assay.verify.hypothesis import hosts_for, inserted
 from assay.verify.odds import BATCH, LogProbs, remembering
 from assay.verify.payload import Payload, Response

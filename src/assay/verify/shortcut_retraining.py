@@ -21,9 +21,9 @@ from scipy.stats import binomtest
 
 from assay.data.corpus import Example
 from assay.detectors.candidate import Candidate, Rivals
-from assay.findings import Finding, Shortcut, Status, Tally
 from assay.text.pattern import Pattern, carrying
 from assay.verify.causal import beyond_half
+from assay.verify.finding import Finding, Shortcut, Status, Tally
 from assay.verify.odds import LogProbs, remembering
 from assay.verify.retraining import (
     Retrain,
