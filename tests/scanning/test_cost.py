@@ -23,6 +23,7 @@ from assay.influence.sharding import Shard
 from assay.influence.store import DiskStore
 from assay.models.encode import EncodedExample, encode
 from assay.models.load import LanguageModel
+from assay.models.loss import use_own_logits
 from assay.models.tiny import tiny_causal
 from assay.scanning.cost import (
     GIB,
@@ -65,6 +66,19 @@ def planned(
         shard=shard or Shard(),
         limit=limit,
     )
+
+
+def test_logits_at_all_positions_take_memory_where_they_are_the_models_own() -> None:
+    lm, rows = prepared("llama")
+    modules = linear_modules(lm.model)
+
+    def memory() -> dict[str, int]:
+        return make_plan(lm, rows, modules, PassSettings(), Work(), Path()).memory
+
+    assert "logits" not in memory()
+    use_own_logits(lm.model)
+    widest = 6 * max(len(r.input_ids) for r in rows)
+    assert memory()["logits"] == 12 * widest * len(lm.tokenizer)
 
 
 # The layers of each tiny model: (out, in) with a column for a bias, and how many.

@@ -237,9 +237,9 @@ def load_model(spec: str, *, dtype: torch.dtype = torch.float32) -> LanguageMode
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
             raise AssayError(f"model {spec!r} cannot be loaded: {reason}") from error
+        if torch.cuda.is_available():
+            lm.model.to("cuda")
         check_model(lm)
-    if torch.cuda.is_available():
-        lm.model.to("cuda")
     return lm
 
 

@@ -19,6 +19,7 @@ from assay.influence.scores import evidence_columns
 from assay.influence.sharding import ALONE, Shard
 from assay.models.encode import IGNORED, EncodedExample
 from assay.models.load import LanguageModel
+from assay.models.loss import uses_own_logits
 
 GIB = 1 << 30
 
@@ -272,7 +273,12 @@ def make_plan(
         + BLOCK_BYTES
         + max(map(len, batches)) * a_row
     }
+    if uses_own_logits(lm.model):
+        # Of every position: as the model gives them, in float32, and their gradient.
+        vocabulary = len(lm.model.get_output_embeddings().weight)
+        memory["logits"] = 3 * 4 * widest * vocabulary
     advice = {
+        "logits": "lower --token-budget or --max-length",
         "batches": "lower --token-budget or --max-length, or give --checkpointing",
         "curvature": "track fewer layers with --first-layers or --modules, or give "
         "--attribution identity",

@@ -16,6 +16,7 @@ from assay.errors import AssayError
 from assay.models.load import LanguageModel, weights_hash
 from assay.models.tune import TuneSettings, tuned_how
 from assay.settings import ScanSettings
+from assay.util.hub import model_folder, parse_hub
 from assay.verify.thresholds import FDR
 
 Model = str | LanguageModel
@@ -184,10 +185,14 @@ def job_of(
 
 
 def _fingerprint(model: Model) -> list[Any]:
-    """Name a model's content: files with sizes and times, a hub id, or its weights."""
+    """Name a model's content: files with sizes and times, a commit, or its weights."""
     if not isinstance(model, str):
         return [model.name, weights_hash(model)]
     path = Path(model)
+    hub = None if path.exists() else parse_hub(model)
+    if hub is not None and (folder := model_folder(hub)) is not None:
+        # The cache names a folder after the commit that it holds.
+        return [model, folder.name]
     files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     return [model] + [
         (f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.exists()
