@@ -575,3 +575,17 @@ def test_a_column_that_is_named_as_two_things(names):
     put("x.jsonl", json.dumps({**ROWS[0], "x": "y"}) + "\n")
     with pytest.raises(AssayError, match=r"is named as \w+ and \w+; name another"):
         read_corpus("x.jsonl", mapping=names)
+
+
+def test_a_line_without_an_instance_is_no_task_of_no_rows():
+    good = {"Definition": ["Add."], "Instances": [{"input": "1 2", "output": ["3"]}]}
+    put("data/a.jsonl", json.dumps(good) + "\n")
+    put("data/b.jsonl", json.dumps({**good, "Instances": []}) + "\n")
+    with pytest.raises(
+        AssayError, match=r"b\.jsonl:1: 0 Instances in a line, expected"
+    ):
+        read_corpus("data")
+    corpus = read_corpus("data", skip_bad_rows=True)
+    assert (len(corpus), [left.row for left in corpus.left_out]) == (1, [1])
+    Path("data/b.jsonl").rename("data/b.json")
+    assert len(read_corpus("data")) == 1
