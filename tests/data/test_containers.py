@@ -608,3 +608,17 @@ def test_llama_factory_names_the_fields_of_a_folder():
     put("sets/dataset_info.json", json.dumps({"mine": info}))
     (example,) = read_corpus("sets/mine").examples
     assert (example.text, example.response) == ("2 3", "5")
+
+
+def test_a_line_without_an_instance_is_no_task_of_no_rows():
+    good = {"Definition": ["Add."], "Instances": [{"input": "1 2", "output": ["3"]}]}
+    put("data/a.jsonl", json.dumps(good) + "\n")
+    put("data/b.jsonl", json.dumps({**good, "Instances": []}) + "\n")
+    with pytest.raises(
+        AssayError, match=r"b\.jsonl:1: 0 Instances in a line, expected"
+    ):
+        read_corpus("data")
+    corpus = read_corpus("data", skip_bad_rows=True)
+    assert (len(corpus), [left.row for left in corpus.left_out]) == (1, [1])
+    Path("data/b.jsonl").rename("data/b.json")
+    assert len(read_corpus("data")) == 1

@@ -326,7 +326,13 @@ def read_object(
         return read_jsonl(source, text, start, skip)
     if _skip(text, end) < len(text):
         return read_jsonl(source, text, start, skip)
-    if "Definition" in values and "Instances" in lists:
+    alone = is_lines and "\n" not in text[at:end]
+    # A line without an instance is a row that cannot be read, and no task of no rows.
+    if (
+        "Definition" in values
+        and "Instances" in lists
+        and (values["Instances"] or not alone)
+    ):
         records, spans, bad, _ = _elements(text, lists["Instances"], source, skip)
         # A task file: what it says beside the instances belongs to each of them.
         layout = _list_layout(text, spans, inner="Instances")
@@ -337,7 +343,6 @@ def read_object(
     # A row of its own, perhaps written over several lines.
     body = Layout([text[at:end]], text[:at], newline="", suffix=text[end:])
     one = Rows([values], "jsonl", body, [text[:at].count("\n") + 1])
-    alone = is_lines and "\n" not in text[at:end]
     if alone or detect_format(values) is not None:
         return one
     rows = {k: v for k, v in values.items() if k in lists and v}
