@@ -213,7 +213,7 @@ def is_cased(words: str) -> bool:
     return words != words.lower()
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)
 def _compiled(part: str, anchor: Anchor) -> re.Pattern[str]:
     words = part.split()
     regex = _exactly(words[0]) if words else r"(?!)"
