@@ -12,9 +12,11 @@ from typing import Any
 from assay.data.bytes_of import is_stream, read_bytes, read_stream
 from assay.data.corpus import Corpus, Example, LeftOut
 from assay.data.dataset_info import columns_beside
+from assay.data.encoding import decoded
 from assay.data.formats import FORMATS, PARTS, detect_format, names_of, read_record
 from assay.data.formats.base import MEND, Reading
 from assay.data.formats.marked import is_plain_text
+from assay.data.json_files import read_json
 from assay.data.layout import (
     COMPRESSED,
     SUFFIXES,
@@ -25,7 +27,7 @@ from assay.data.layout import (
 )
 from assay.data.shards import files_in, is_pattern, is_saved_dataset, joined
 from assay.data.tables import read_folder, read_hub, read_parquet
-from assay.data.text_files import decoded, read_json, read_text
+from assay.data.text_files import read_text
 from assay.errors import AssayError
 from assay.util.hub import not_found, parse_hub
 from assay.util.messages import listed, reason, shortened
