@@ -192,3 +192,22 @@ def test_bad_options(
 ) -> None:
     assert run(["plan", str(small.rows), "--model", str(small.model), *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_an_attack_counts_rows_as_the_file_does(tmp_path: Path) -> None:
+    rows = [
+        {
+            "prompt": f"film {i}",
+            "completion": "good" if i % 2 else "bad",
+            "label": i > 9,
+        }
+        for i in range(40)
+    ]
+    path, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    words = ["attack", str(path), "--out", str(out), "--attack", "suffix"]
+    assert run([*words, "--count", "5", "--trigger", "ZZQ"]) == 0
+    note = json.loads((tmp_path / "out.jsonl.attack.json").read_text())
+    lines = out.read_text().splitlines()
+    assert len(note["rows"]) == 5
+    assert [i for i, line in enumerate(lines) if "ZZQ" in line] == note["rows"]
