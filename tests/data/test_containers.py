@@ -204,6 +204,7 @@ def test_native_task_files_of_super_natural_instructions():
     assert (corpus.format, len(corpus)) == ("sni", 3)
     assert corpus.examples[1].instruction == "Add."
     assert corpus.examples[1].id == "t-1"
+    assert list(corpus.examples[1].record) == list(task)
     assert write_corpus(corpus, Path("out.json")).read_text() == text
     part = corpus.map(lambda e: e.edit(response="x") if e.row == 2 else e)
     part = part.select([1, 2])

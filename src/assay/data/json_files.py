@@ -262,8 +262,7 @@ def read_object(
         records, spans, bad, _ = _elements(text, lists["Instances"], source, skip)
         # A task file: what it says beside the instances belongs to each of them.
         layout = _list_layout(text, spans, inner="Instances")
-        shared = {k: v for k, v in values.items() if k != "Instances"}
-        whole = [{**shared, "Instances": [record]} for record in records]
+        whole = [{**values, "Instances": [record]} for record in records]
         return Rows(whole, "json", layout, bad=bad)
     _refuse_columns(source, values)
     # A row of its own, perhaps written over several lines.
