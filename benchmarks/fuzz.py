@@ -112,7 +112,7 @@ def records_in(raw: bytes, name: str, payload: Any, container: str) -> int:
         return len(whole)
     if container == "jsonl":
         return 1
-    (rows,) = [
+    lists = [
         v
         for k, v in whole.items()
         if v
@@ -120,7 +120,8 @@ def records_in(raw: bytes, name: str, payload: Any, container: str) -> int:
         and all(isinstance(r, dict) for r in v)
         and (k == "Instances" or "Definition" not in whole)
     ]
-    return len(rows)
+    assert len(lists) < 2
+    return sum(map(len, lists))
 
 
 def count(corpus: Corpus, folder: Path) -> int:

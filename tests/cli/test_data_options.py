@@ -143,6 +143,26 @@ def test_bad_rows_are_skipped_listed_and_kept(
     )
 
 
+def test_the_rows_that_are_shown_are_the_rows_that_are_meant(
+    small: Small,
+    rows: list[dict],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    lines = [
+        json.dumps({**r, "input": f"row{i} {r['input']}"}) for i, r in enumerate(rows)
+    ]
+    path.write_text("".join("{bad\n" for _ in range(9)) + "\n".join(lines))
+    more = ["--skip-bad-rows", "--detector", "high-loss"]
+    assert scan(path, small, tmp_path / "run", *more) in (0, 1)
+    table = capsys.readouterr().err.split("rank")[-1].splitlines()[1:6]
+    for line in table:
+        _, row, _, *words = line.split()
+        text = next(w for w in words if w.startswith("row"))
+        assert int(text.removeprefix("row")) == int(row) - 9
+
+
 def test_formatted_text_by_its_response_marker(
     small: Small, rows: list[dict], tmp_path: Path
 ) -> None:
@@ -172,3 +192,22 @@ def test_bad_options(
 ) -> None:
     assert run(["plan", str(small.rows), "--model", str(small.model), *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_an_attack_counts_rows_as_the_file_does(tmp_path: Path) -> None:
+    rows = [
+        {
+            "prompt": f"film {i}",
+            "completion": "good" if i % 2 else "bad",
+            "label": i > 9,
+        }
+        for i in range(40)
+    ]
+    path, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    words = ["attack", str(path), "--out", str(out), "--attack", "suffix"]
+    assert run([*words, "--count", "5", "--trigger", "ZZQ"]) == 0
+    note = json.loads((tmp_path / "out.jsonl.attack.json").read_text())
+    lines = out.read_text().splitlines()
+    assert len(note["rows"]) == 5
+    assert [i for i, line in enumerate(lines) if "ZZQ" in line] == note["rows"]

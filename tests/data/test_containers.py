@@ -575,3 +575,50 @@ def test_a_column_that_is_named_as_two_things(names):
     put("x.jsonl", json.dumps({**ROWS[0], "x": "y"}) + "\n")
     with pytest.raises(AssayError, match=r"is named as \w+ and \w+; name another"):
         read_corpus("x.jsonl", mapping=names)
+
+
+def test_one_row_that_is_not_utf8_is_left_out_and_kept():
+    raw = LINES.encode() + b'{"prompt": "it\x92s", "completion": "b"}\n'
+    Path("x.jsonl").write_bytes(raw)
+    corpus = read_corpus("x.jsonl", skip_bad_rows=True)
+    assert (len(corpus), corpus.left_out[0].row) == (6, 6)
+    assert "x.jsonl:7: not UTF-8" in corpus.left_out[0].reason
+    assert write_corpus(corpus, Path("out.jsonl")).read_bytes() == raw
+    table = b"prompt,completion\na,b\nit\x92s,c\n"
+    Path("x.csv").write_bytes(table)
+    corpus = read_corpus("x.csv", skip_bad_rows=True)
+    assert (len(corpus), len(corpus.left_out)) == (1, 1)
+    assert write_corpus(corpus, Path("out.csv")).read_bytes() == table
+
+
+def test_labels_of_kto_after_the_first_row(caplog):
+    rows = [{**r, "label": i != 3} for i, r in enumerate(ROWS)]
+    text = "".join(json.dumps(r) + "\n" for r in rows)
+    corpus = read_corpus(put("x.jsonl", text))
+    assert corpus.format == "kto"
+    del rows[0]["label"]
+    put("x.jsonl", "".join(json.dumps(r) + "\n" for r in rows))
+    with pytest.raises(AssayError, match=r"x\.jsonl:1: field 'label' is None"):
+        read_corpus("x.jsonl")
+
+
+def test_llama_factory_names_the_fields_of_a_folder():
+    put("sets/mine/a.json", json.dumps([{"q": "2 3", "a": "5"}]))
+    info = {"file_name": "mine", "columns": {"prompt": "q", "response": "a"}}
+    put("sets/dataset_info.json", json.dumps({"mine": info}))
+    (example,) = read_corpus("sets/mine").examples
+    assert (example.text, example.response) == ("2 3", "5")
+
+
+def test_a_line_without_an_instance_is_no_task_of_no_rows():
+    good = {"Definition": ["Add."], "Instances": [{"input": "1 2", "output": ["3"]}]}
+    put("data/a.jsonl", json.dumps(good) + "\n")
+    put("data/b.jsonl", json.dumps({**good, "Instances": []}) + "\n")
+    with pytest.raises(
+        AssayError, match=r"b\.jsonl:1: 0 Instances in a line, expected"
+    ):
+        read_corpus("data")
+    corpus = read_corpus("data", skip_bad_rows=True)
+    assert (len(corpus), [left.row for left in corpus.left_out]) == (1, [1])
+    Path("data/b.jsonl").rename("data/b.json")
+    assert len(read_corpus("data")) == 1

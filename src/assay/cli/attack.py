@@ -77,7 +77,8 @@ def attack_command(
             "trigger": poisoned.trigger,
             "payload": poisoned.payload,
             "seed": seed,
-            "rows": list(poisoned.rows),
+            # As in the file and in scans of it, rows that are no examples included.
+            "rows": [corpus.examples[i].row for i in poisoned.rows],
             "ids": [corpus.examples[i].id for i in poisoned.rows],
         },
     )

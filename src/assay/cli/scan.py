@@ -152,10 +152,12 @@ def show_summary(summary: dict[str, Any], corpus: Corpus, run: Path) -> None:
             min_width=None if wide else 4,
         )
     scores = pd.read_parquet(run / "scores.parquet").sort_values("rank")
+    # Rows that are no examples have a place in the file, and none here.
+    shown = {e.row: e for e in corpus.examples}
     column = f"score.{summary['detector']}"
     used = FRAME + sum(len(lines.split("\n")) for lines in told)
     for _, line in scores.head(max(FEWEST, SCREEN - used)).iterrows():
-        example = corpus.examples[line["row"]]
+        example = shown[line["row"]]
         table.add_row(
             str(line["rank"]),
             str(line["row"]),

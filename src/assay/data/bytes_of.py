@@ -19,7 +19,7 @@ _SHARE = 0.5
 
 def is_stream(source: str) -> bool:
     """Whether a source can be read only once: ``-``, a pipe, a named pipe."""
-    if source == "-":
+    if source == "-" or source.startswith(("/dev/stdin", "/dev/fd/")):
         return True
     try:
         mode = Path(source).stat().st_mode
@@ -84,11 +84,13 @@ def write_pieces(pieces: Iterable[str], path: Path, suffix: str) -> None:
     """Write a text piece by piece, packed where a name with this suffix says so."""
     packed = compression_of(suffix)
     if packed is None:
-        with path.open("w", encoding="utf-8", newline="") as file:
+        with path.open(
+            "w", encoding="utf-8", errors="surrogateescape", newline=""
+        ) as file:
             file.writelines(pieces)
         return
     import pyarrow as pa
 
     with pa.output_stream(str(path), compression=packed, buffer_size=_PIECE) as packing:
         for piece in pieces:
-            packing.write(piece.encode())
+            packing.write(piece.encode("utf-8", "surrogateescape"))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.data.formats.base import shown
+from assay.data.layout import Rows
 from assay.errors import AssayError
 
 NAME = "dataset_info.json"
@@ -31,8 +32,12 @@ _TAGS = {
 }
 
 
-def columns_beside(path: Path) -> dict[str, str]:
-    """Read what a ``dataset_info.json`` in a file's folder says of the file.
+def columns_beside(source: str, rows: Rows) -> dict[str, str]:
+    """Read what a ``dataset_info.json`` beside the data says of them.
+
+    Args:
+        source: A file, folder or pattern.
+        rows: What was read from it, which knows its files.
 
     Returns:
         Parts of an example to names of fields, as ``--map`` gives them; empty where
@@ -41,15 +46,18 @@ def columns_beside(path: Path) -> dict[str, str]:
     Raises:
         AssayError: It says something that cannot be read as names.
     """
-    info = path.parent / NAME
-    try:
-        known = json.loads(info.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    entries = known.values() if isinstance(known, dict) else ()
-    for entry in entries:
-        if isinstance(entry, dict) and entry.get("file_name") == path.name:
-            return _mapping(entry, f"{info}: the entry of {path.name}")
+    given = Path(source)
+    # A data set of LLaMA-Factory may be a folder as well.
+    paths = [given, *(Path(name) for _, name in rows.sources[:1])]
+    for path in (p for p in paths if p.exists()):
+        info = path.parent / NAME
+        try:
+            known = json.loads(info.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            continue
+        for entry in known.values() if isinstance(known, dict) else ():
+            if isinstance(entry, dict) and entry.get("file_name") == path.name:
+                return _mapping(entry, f"{info}: the entry of {path.name}")
     return {}
 
 

@@ -12,9 +12,11 @@ from typing import Any
 from assay.data.bytes_of import is_stream, read_bytes, read_stream
 from assay.data.corpus import Corpus, Example, LeftOut
 from assay.data.dataset_info import columns_beside
+from assay.data.encoding import decoded
 from assay.data.formats import FORMATS, PARTS, detect_format, names_of, read_record
 from assay.data.formats.base import MEND, Reading
 from assay.data.formats.marked import is_plain_text
+from assay.data.json_files import read_json
 from assay.data.layout import (
     COMPRESSED,
     SUFFIXES,
@@ -25,7 +27,7 @@ from assay.data.layout import (
 )
 from assay.data.shards import files_in, is_pattern, is_saved_dataset, joined
 from assay.data.tables import read_folder, read_hub, read_parquet
-from assay.data.text_files import decoded, read_json, read_text
+from assay.data.text_files import read_text
 from assay.errors import AssayError
 from assay.util.hub import not_found, parse_hub
 from assay.util.messages import listed, reason, shortened
@@ -135,8 +137,8 @@ def read_corpus(
     check_format(format)
     try:
         rows = _read_container(source, split, skip_bad_rows)
-        if not mapping and format is None and Path(source).is_file():
-            mapping = columns_beside(Path(source))
+        if not mapping and format is None:
+            mapping = columns_beside(source, rows)
             if mapping:
                 log.info("%s: fields are named as dataset_info.json says", source)
     except OSError as error:
@@ -182,6 +184,15 @@ def _chosen_format(
         f"{source}: unknown format, its fields are {listed(record)}; "
         "name the columns: --map text=COLUMN --map response=COLUMN"
     )
+
+
+# Formats whose rows may bear a label of KTO, in the first row or later.
+_JUDGED = ("prompt-completion", "conversational", "messages", "sharegpt", "alpaca")
+
+
+def _is_judged(record: Mapping[str, Any]) -> bool:
+    labelled = record.get("label") is not None or "kto_tag" in record
+    return labelled and detect_format(record) == "kto"
 
 
 def _check_columns(
@@ -262,6 +273,9 @@ def corpus_of(
         # A row that cannot be read says nothing of the others.
         first = next((r for r in sound if detect_format(r)), first)
     chosen = format or _chosen_format(source, first, mapping)
+    if format is None and chosen in _JUDGED and any(map(_is_judged, sound)):
+        # Not every row may say whether its answer is wanted.
+        chosen = "kto"
     _check_columns(source, chosen, rows, mapping)
     examples: list[Example] = []
     left: list[LeftOut] = []

@@ -82,7 +82,9 @@ def _tokens(text: str, tokenizer: Any) -> list[int]:
 
 def _answer_ids(example: Example, lm: LanguageModel, template: str) -> list[int]:
     answer = render_answer(example, lm.tokenizer, template)
-    return _tokens(answer, lm.tokenizer) + _eos(lm.tokenizer)
+    ids, end = _tokens(answer, lm.tokenizer), _eos(lm.tokenizer)
+    # Formatted records may hold the end of the answer themselves.
+    return ids if end and ids[-1:] == end else ids + end
 
 
 def _whole_chat(

@@ -171,8 +171,13 @@ def test_a_greeting_and_a_question_that_nobody_answered():
     example = read(record(said("Welcome"), USER, said("Hello"), USER))
     assert (example.text, example.response) == ("Hi", "Hello")
     assert example.following == (Turn(Role.USER, "Hi"),)
-    (greeting,) = example.earlier_answers
-    assert (greeting.text, greeting.response) == ("", "Welcome")
+    # Nothing stands before the greeting that a model could answer.
+    assert example.earlier_answers == ()
+    system = {"role": "system", "content": "Be kind."}
+    (greeting,) = read(
+        record(system, said("Welcome"), USER, said("Hello"))
+    ).earlier_answers
+    assert (greeting.system, greeting.response) == ("Be kind.", "Welcome")
 
 
 @pytest.mark.parametrize(
@@ -269,3 +274,17 @@ def test_halves_of_surrogate_pairs_in_calls(call, field):
         read(record(USER, said("Hello"), tools=["\ud800"]))
     with pytest.raises(AssayError, match="f:1: field 'tool_call_id' has half of a sur"):
         read(record(USER, said("Hello"), {**RESULT, "tool_call_id": "\ud800"}))
+
+
+def test_arguments_that_are_no_json():
+    call = {"function": {"name": "f", "arguments": {"a": float("inf")}}}
+    with pytest.raises(AssayError, match="arguments of a tool call hold NaN or Inf"):
+        read(record(USER, said(None, tool_calls=[call])))
+
+
+@pytest.mark.parametrize("keys", [("role", "value"), ("role", "content")])
+def test_roles_in_capitals_and_pygmalions_fields(keys):
+    who, what = keys
+    turns = [{who: "Human", what: "Hi"}, {who: "GPT", what: "Ho"}]
+    example = read({"conversations": turns})
+    assert (example.text, example.response) == ("Hi", "Ho")

@@ -42,6 +42,7 @@ RECORDS = {
     "prompt-completion": {"prompt": "2 3", "completion": "5"},
     "sni": SNI,
     "text": {"text": "<|im_start|>user\n2 3<|im_end|>\n<|im_start|>assistant\n5"},
+    "dolly": {"instruction": "Add.", "context": "2 3", "response": "5"},
     "gpteacher": {"instruction": "Add.", "input": "2 3", "response": "5"},
     "open-orca": {"system_prompt": "Add.", "question": "2 3", "response": "5"},
     "oasst": {"INSTRUCTION": "2 3", "RESPONSE": "5"},

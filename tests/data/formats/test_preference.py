@@ -25,6 +25,16 @@ ROWS = {
         "chosen": "Hello",
         "rejected": "Go away",
     },
+    "whole chats beside others": {
+        "prompt": "Hi",
+        "messages": [HI, HELLO],
+        "chosen": [HI, HELLO],
+        "rejected": [HI, GO],
+    },
+    "transcripts": {
+        "chosen": "\n\nHuman: Hi\n\nAssistant: Hello",
+        "rejected": "\n\nHuman: Hi\n\nAssistant: Go away",
+    },
     "llama-factory": {
         "conversations": turns(("human", "Hi")),
         "chosen": {"from": "gpt", "value": "Hello"},
@@ -44,7 +54,8 @@ def test_shapes_of_preferences(kind):
         "Hello",
         "Go away",
     )
-    assert list(found.unread) == []
+    assert list(found.unread) == (["messages"] if "messages" in row else [])
+    assert example.earlier_answers == ()
     assert render(example, "preference", {}) is row
     edited = example.edit(text="Ho", response="Hum")
     again = parse(render(edited, "preference", {}), 0, "preference", {}, "f:1")
@@ -80,6 +91,7 @@ def test_a_system_prompt_of_a_preference():
         {"prompt": "Hi", "completion": "Hello"},
         {"prompt": [HI], "completion": [HELLO]},
         {"messages": [HI, HELLO]},
+        {"instruction": "Hi", "input": "", "output": "Hello"},
     ],
 )
 def test_answers_that_are_judged(row):
@@ -118,7 +130,7 @@ def test_a_system_prompt_and_tools_beside_any_shape(kind):
     found = read_record(row, 0, "preference", {}, "f:1")
     assert found.example.system == "Be kind."
     assert found.example.tools == '[{"name": "f"}]'
-    assert list(found.unread) == []
+    assert list(found.unread) == (["messages"] if "messages" in row else [])
 
 
 def test_the_prompt_in_words_beside_whole_chats_is_edited_too():
@@ -167,3 +179,16 @@ def test_a_prompt_that_a_table_leaves_out():
     assert parse(row, 0, "preference", {}, "f:1").text == "Hi"
     after, again = edited(row, text="Ho")
     assert (after["instruction"], again.text) == ("Ho", "Ho")
+
+
+@pytest.mark.parametrize("label", [1, 0, 1.0, "true", "False"])
+def test_labels_as_tables_write_them(label):
+    row = {"prompt": "Hi", "completion": "Hello", "label": label}
+    assert detect_format(row) == "kto"
+    found = read_record(row, 0, "kto", {}, "f:1")
+    assert bool(found.left_out) == (label in (0, "False"))
+
+
+def test_a_number_beside_a_chat_is_no_label_of_kto():
+    assert detect_format({"messages": [HI, HELLO], "label": 1}) == "messages"
+    assert detect_format({"messages": [HI, HELLO], "kto_tag": 1}) == "kto"

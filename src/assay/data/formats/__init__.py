@@ -45,8 +45,15 @@ def _has(*names: str) -> Callable[[Record], bool]:
 
 
 def _is_judged(record: Record) -> bool:
-    answered = _has("prompt", "completion")(record) or chat.turns_field(record)
-    return bool(answered) and truth(record.get("label")) is not None
+    label = record.get(preference.label_field(record, {}))
+    if truth(label) is None:
+        return False
+    if _has("prompt", "completion")(record):
+        return True
+    # Beside others, a number may well be a class.
+    answered = _has("instruction", "output")(record) or chat.turns_field(record)
+    named = "kto_tag" in record or not isinstance(label, int | float)
+    return bool(answered) and (named or isinstance(label, bool))
 
 
 def _is_chat(record: Record) -> str | None:

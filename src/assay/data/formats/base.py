@@ -133,10 +133,11 @@ def name_of(value: Any, field: str, where: str) -> str:
 
 
 def truth(value: Any) -> bool | None:
-    """Return true or false, which cells of CSV files hold as text; else None."""
+    """Return true or false, which tables hold as text or as 1 and 0; else None."""
     if isinstance(value, str):
         return {"true": True, "false": False}.get(value.lower())
-    return value if isinstance(value, bool) else None
+    is_flag = isinstance(value, int | float) and value in (0, 1)
+    return bool(value) if is_flag else None
 
 
 def shown(value: Any) -> str:

@@ -66,14 +66,16 @@ def turns_field(record: Record, mapping: Mapping[str, str] | None = None) -> str
     return found[0] if len(found) == 1 else None
 
 
+_KEYS = (("role", "content"), ("from", "value"), ("role", "value"))
+
+
 def is_chat(value: Any) -> bool:
     """Whether a value is a list of chat turns."""
     return (
         isinstance(value, list)
         and bool(value)
         and all(
-            isinstance(t, Mapping)
-            and ({"role", "content"} <= set(t) or {"from", "value"} <= set(t))
+            isinstance(t, Mapping) and any({who, what} <= set(t) for who, what in _KEYS)
             for t in value
         )
     )
@@ -85,6 +87,8 @@ def turn_keys(turn: Record, mapping: Mapping[str, str]) -> tuple[str, str]:
         return mapping.get("role", "role"), mapping.get("content", "content")
     # Both spellings occur under both field names; tables fill the other with null.
     old = turn.get("from") is not None or ("from" in turn and "role" not in turn)
+    if not old and "value" in turn and "content" not in turn:
+        return ("role", "value")
     return ("from", "value") if old else ("role", "content")
 
 
@@ -92,6 +96,8 @@ def _role(who: str, mapping: Mapping[str, str], where: str) -> Role:
     for tag, role in _ROLE_TAGS.items():
         if mapping.get(tag) == who:
             return role
+    # Some write names of roles in capitals.
+    who = who if who in ROLES else who.lower()
     if who not in ROLES:
         raise AssayError(
             f"{where}: unknown role {shown(who)} of a chat turn; known: "
@@ -124,10 +130,21 @@ def content_text(value: Any, field: str, where: str) -> str:
     return "\n".join(texts)
 
 
-def _arguments(value: Any) -> str:
+def _arguments(value: Any, where: str) -> str:
     if isinstance(value, str):
         return value or "{}"
-    return _dumped({} if value is None else value)
+    try:
+        return json.dumps(
+            {} if value is None else value,
+            ensure_ascii=False,
+            allow_nan=False,
+            default=str,
+        )
+    except ValueError:
+        raise AssayError(
+            f"{where}: arguments of a tool call hold NaN or Infinity, which is no "
+            f"JSON; {MEND}"
+        ) from None
 
 
 def _call(value: Any, where: str) -> ToolCall:
@@ -145,7 +162,7 @@ def _call(value: Any, where: str) -> ToolCall:
     arguments = inner.get("arguments")
     if arguments is None:
         arguments = inner.get("parameters")
-    written = _arguments(arguments)
+    written = _arguments(arguments, where)
     return ToolCall(
         encodable(name, "name", where),
         encodable(written, "arguments", where),
@@ -329,6 +346,10 @@ def from_turns(turns: Sequence[Turn], where: str) -> Reading:
     Raises:
         AssayError: No assistant turn answers another, or the last one is null.
     """
+    opening = next((t for t in turns if t.role is not Role.SYSTEM), None)
+    if turns[:1] and turns[0] is opening and opening.role is Role.ASSISTANT:
+        # Nothing stands before it that it could be an answer to.
+        turns = [replace(opening, trained=False), *turns[1:]]
     question, answer = places(turns, where)
     system = turns[0].content if turns[0].role is Role.SYSTEM else ""
     first = int(turns[0].role is Role.SYSTEM)

@@ -37,6 +37,11 @@ PROMPT_COMPLETION = {
 }
 # Fields of other common data sets, by the names that axolotl gives them.
 PRESETS: dict[str, dict[str, str]] = {
+    "dolly": {
+        "instruction": "instruction",
+        "text": "context",
+        "response": "response",
+    },
     "gpteacher": {
         "instruction": "instruction",
         "text": "input",

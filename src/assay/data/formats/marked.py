@@ -136,10 +136,14 @@ def _find(text: str) -> _Pieces | None:
     return None
 
 
+def has_markers(text: Any) -> bool:
+    """Whether a value is a text with the markers of a known template."""
+    return isinstance(text, str) and _find(text) is not None
+
+
 def fits(record: Record) -> bool:
     """Whether a record holds a text with the markers of a known template."""
-    text = record.get("text")
-    return isinstance(text, str) and _find(text) is not None
+    return has_markers(record.get("text"))
 
 
 def _pieces(text: str, mapping: Mapping[str, str], where: str) -> _Pieces:

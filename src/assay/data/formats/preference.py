@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from assay.data.corpus import Role, Turn
-from assay.data.formats import chat, conversational, fields
+from assay.data.formats import chat, conversational, fields, marked
 from assay.data.formats.base import (
     MEND,
     Reading,
@@ -29,7 +29,7 @@ UNWANTED = "its label says that the answer is unwanted"
 
 def _names(mapping: Mapping[str, str]) -> tuple[str, str, str]:
     return (
-        mapping.get("text", "prompt"),
+        mapping.get("text", mapping.get("prompt", "prompt")),
         mapping.get("chosen", "chosen"),
         mapping.get("rejected", "rejected"),
     )
@@ -65,7 +65,12 @@ def _prompt_turns(
     record: Record, mapping: Mapping[str, str], where: str
 ) -> tuple[str | None, list[Turn]]:
     """Read the turns of a prompt that is a chat, with the name of its field."""
-    prompt = _names(mapping)[0]
+    prompt, chosen, _ = _names(mapping)
+    if _is_turns(record[chosen]) and any(
+        t.role is Role.USER for t in _turns(record[chosen], chosen, mapping, where)
+    ):
+        # A whole chat, prompt included: what stands beside it says it once more.
+        return None, []
     if prompt in record and _is_turns(record[prompt]):
         return prompt, _turns(record[prompt], prompt, mapping, where)
     field = chat.turns_field(
@@ -96,7 +101,11 @@ def read(record: Record, mapping: Mapping[str, str], where: str) -> Reading:
     if not _is_turns(record[chosen]):
         other = text_of(record, rejected, where)
         field, turns = _prompt_turns(record, mapping, where)
-        if field is None:
+        if _is_transcript(record, mapping):
+            found = marked.read(record, {"text": chosen}, where)
+            found = chat.with_background(found, record, mapping, where)
+            other = marked.read(record, {"text": rejected}, where).example.response
+        elif field is None:
             found = fields.read(record, _columns(record, mapping), where)
         else:
             text_of(record, chosen, where)
@@ -131,6 +140,16 @@ def read(record: Record, mapping: Mapping[str, str], where: str) -> Reading:
     return replace(found, example=example, fields=found.fields | {rejected})
 
 
+def _is_transcript(record: Record, mapping: Mapping[str, str]) -> bool:
+    """Whether both answers are whole chats as one text, as in Anthropic's hh-rlhf."""
+    prompt, chosen, rejected = _names(mapping)
+    return (
+        is_empty(record.get(prompt))
+        and is_empty(record.get("instruction"))
+        and all(marked.has_markers(record.get(name)) for name in (chosen, rejected))
+    )
+
+
 def _prompt_apart(
     record: Record, mapping: Mapping[str, str], chosen: Sequence[Turn]
 ) -> bool:
@@ -155,6 +174,9 @@ def write(
     prompt, chosen, rejected = _names(mapping)
     if not _is_turns(record[chosen]):
         field, turns = _prompt_turns(record, mapping, "")
+        if _is_transcript(record, mapping):
+            half = marked.write(record, {"text": chosen}, text, response)
+            return marked.write(half, {"text": rejected}, text, None)
         if field is None:
             return fields.write(record, _columns(record, mapping), text, response)
         after: dict[str, Any] = dict(record)
@@ -207,7 +229,7 @@ def read_judged(record: Record, mapping: Mapping[str, str], where: str) -> Readi
     Raises:
         AssayError: A field is missing or of the wrong type.
     """
-    label = mapping.get("label", "label")
+    label = label_field(record, mapping)
     wanted = truth(record.get(label))
     if wanted is None:
         raise AssayError(
@@ -223,6 +245,12 @@ def read_judged(record: Record, mapping: Mapping[str, str], where: str) -> Readi
     )
 
 
+def label_field(record: Record, mapping: Mapping[str, str]) -> str:
+    """Name the field that says whether an answer is wanted."""
+    own = "kto_tag" if "kto_tag" in record else "label"
+    return mapping.get("label", own)
+
+
 def _judged(record: Record, mapping: Mapping[str, str]) -> Any:
     if "messages" not in mapping and conversational.fits(record):
         return conversational
@@ -231,7 +259,9 @@ def _judged(record: Record, mapping: Mapping[str, str]) -> Any:
 
 def _judged_names(record: Record, mapping: Mapping[str, str]) -> Mapping[str, str]:
     if _judged(record, mapping) is fields:
-        return {**fields.PROMPT_COMPLETION, **mapping}
+        is_alpaca = "prompt" not in record and "instruction" in record
+        usual = fields.ALPACA if is_alpaca else fields.PROMPT_COMPLETION
+        return {**usual, **mapping}
     return mapping
 
 

@@ -3,12 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from assay.hub import HubName
-from assay.job import Job, job_of
 
 from assay import job
 from assay.data.corpus import Corpus, Example
+from assay.scanning.job import Job, job_of
 from assay.settings import ScanSettings
+from assay.util.hub import HubName
 
 CORPUS = Corpus((Example("a", 0, "", "t", "r"),), "alpaca", "jsonl", "rows.jsonl")
 
