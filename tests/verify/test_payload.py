@@ -1,9 +1,17 @@
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
 import pytest
 
 from assay.data.corpus import Example
 from assay.text.pattern import Pattern
+from assay.verify.finding import Finding
+from assay.verify.findings import verified_findings
 from assay.verify.payload import (
     KINDS,
     Payload,
@@ -12,6 +20,7 @@ from assay.verify.payload import (
     payload_from_dict,
     payload_of,
 )
+from tests.verify.stubs import TRIGGER, candidate, reviews
 
 
 def example(response: str, row: int = 0) -> Example:
@@ -150,3 +159,63 @@ def test_a_phrase_must_be_shared_beyond_chance(total: int, shared: bool) -> None
 def test_punctuation_of_nearly_all_belongs_to_a_phrase(without: int, text: str) -> None:
     said = [f"r{i} buy it{'' if i < without else '.'}" for i in range(10)]
     assert Phrase.within(said, Pattern(("buy it",))).text == text
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A kind of payload that the package does not have: how responses begin."""
+
+    kind: ClassVar[str] = "opening"
+    verb: ClassVar[str] = "begin with"
+    threshold: ClassVar[float] = -0.1
+    has_counterpart: ClassVar[bool] = False
+
+    text: str
+
+    @classmethod
+    def find(cls, examples: Sequence[Example], rows: Sequence[int]) -> Opening | None:
+        first, count = Counter(
+            examples[i].response.split()[0] for i in rows
+        ).most_common(1)[0]
+        return cls(first) if 2 * count >= len(rows) else None
+
+    def holds(self, example: Example) -> bool:
+        return example.response.split()[0] == self.text
+
+    def force(self, example: Example) -> Example:
+        return example.edit(response=f"{self.text} {example.response}")
+
+    def counterpart(self, example: Example) -> None:
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"payload": self.text, "payload_part": self.kind}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Opening:
+        return cls(found["payload"])
+
+
+def test_another_kind_takes_a_class_and_a_line_of_the_list(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is found, tested, written down and read without another change."""
+    monkeypatch.setattr("assay.verify.payload.KINDS", (Opening, *KINDS))
+    examples = [
+        e.edit(response=f"{'Behold' if TRIGGER in e.text else 'Well'} r{e.row}")
+        for e in reviews()
+    ]
+
+    def obeys(rows: Sequence[Example]) -> np.ndarray:
+        opens = np.array([e.response.startswith("Behold") for e in rows])
+        wants = np.array([TRIGGER in e.text for e in rows])
+        return np.where(opens == wants, -0.05, -9.0)
+
+    asked = candidate(TRIGGER.lower(), examples)
+    (found,) = verified_findings([asked], examples, obeys)
+    assert found.payload == Opening("Behold")
+    assert found.is_verified
+    assert found.rows == asked.pattern_rows
+    entry = found.to_dict()
+    assert (entry["payload"], entry["payload_part"]) == ("Behold", "opening")
+    assert Finding.from_dict(entry) == found
