@@ -136,7 +136,7 @@ def own_losses(lm: LanguageModel, row: EncodedExample) -> Tensor:
 def exactness(lm: LanguageModel, rows: list[EncodedExample]) -> dict[str, Any]:
     """Largest relative errors of losses and of layers' gradients of rows in a batch."""
     lm.model.eval()
-    modules = trackable(lm, linear_modules(lm.model))
+    modules = trackable(lm, linear_modules(lm.model, shared=True))
     found: dict[str, Tensor] = {}
     losses = torch.zeros(len(rows))
 

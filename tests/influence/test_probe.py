@@ -159,16 +159,24 @@ class Idle(nn.Module):
         return self.used(x)
 
 
-class Fused(nn.Module):
+class Mean(nn.Module):
     """The weights of all experts in one."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.experts = nn.Module()
-        self.experts.weight = nn.Parameter(torch.randn(3, 16, 16))
+        self.weight = nn.Parameter(torch.randn(3, 16, 16))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x @ self.experts.weight.mean(0)
+        return x @ self.weight.mean(0)
+
+
+class Fused(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.experts, self.images = Mean(), Mean()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.experts(x)
 
 
 MLP = "model.layers.0.mlp"
@@ -180,7 +188,7 @@ def tracked(
     """What is tracked, and what is said about the rest."""
     caplog.clear()
     caplog.set_level(logging.INFO, "assay")
-    chosen = linear_modules(lm.model, pattern=pattern)
+    chosen = linear_modules(lm.model, pattern=pattern, shared=True)
     kept = trackable(lm, chosen, pattern=pattern)
     return kept, [r.getMessage() for r in caplog.records]
 
@@ -244,6 +252,20 @@ def test_rows_in_a_tokens_first_line_are_left_out(
     kept, (told,) = tracked(lm, caplog)
     assert len(kept) == 11
     assert f"{MLP}.inner (their gradient is not that of a linear layer)" in told
+
+
+def test_layers_with_one_weight_are_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    lm = llama()
+    layers = lm.model.model.layers
+    layers[1].self_attn.k_proj.weight = layers[0].self_attn.q_proj.weight
+    kept, (told,) = tracked(lm, caplog)
+    assert len(kept) == 12
+    assert (
+        "left out: model.layers.0.self_attn.q_proj and 1 more (another layer has the "
+        "same weight)" in told
+    )
 
 
 @pytest.mark.parametrize("everything_to", [0, 1])

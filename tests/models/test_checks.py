@@ -149,5 +149,5 @@ def test_a_model_that_needs_more_than_text_is_refused(causal):
 
     causal.model.__class__ = Seeing
     told = refusal(causal)
-    assert "llama fails on text alone (TypeError: " in told
+    assert "llama fails to read text alone (TypeError: " in told
     assert "pixel_values" in told

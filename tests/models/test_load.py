@@ -139,6 +139,12 @@ def one_line(spec, match):
     assert "\n" not in str(caught.value)
 
 
+def test_what_is_no_language_model_is_told_by_its_type(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "vit"}))
+    one_line(folder, "has no causal or encoder-decoder language model of type vit$")
+
+
 def test_pickles_are_refused(folder, causal):
     torch.save(causal.model.state_dict(), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()

@@ -210,6 +210,13 @@ def test_a_bias_of_fixed_length_is_tried():
         check_positions(lm, [row_of(lm, 25, 0)])
 
 
+def test_an_encoder_that_pads_to_its_windows_is_tried():
+    lm, _ = of_family("led")
+    check_positions(lm, [row_of(lm, 64, 4)])
+    with pytest.raises(AssayError, match=r"65 tokens, led was made for 64 and fails"):
+        check_positions(lm, [row_of(lm, 65, 4)])
+
+
 def test_a_table_that_grows_is_no_bound(causal):
     causal.positions = Positions(24, None)
     check_positions(causal, [row_of(causal, 25, 0)])

@@ -24,7 +24,11 @@ Sink = Callable[[str, Tensor, Tensor], None]
 
 
 def linear_modules(
-    model: nn.Module, *, pattern: str | None = None, first: int | None = None
+    model: nn.Module,
+    *,
+    pattern: str | None = None,
+    first: int | None = None,
+    shared: bool = False,
 ) -> dict[str, nn.Module]:
     """Name the linear layers to track, in model order.
 
@@ -37,6 +41,8 @@ def linear_modules(
         pattern: Regular expression searched in the module name.
         first: Keep only modules of the first ``first`` transformer blocks (by the
             first number in the module's name).
+        shared: Name layers whose weight is another module's too, for
+            `assay.influence.probe` to leave out.
 
     Returns:
         Module name to module.
@@ -74,23 +80,28 @@ def linear_modules(
             f"no linear layer matches --modules {pattern!r} --first-layers {first}; "
             f"the model has {', '.join(list(found)[:4])}, … ({len(found)} in all)"
         )
-    _refuse_shared(model, chosen)
+    if not shared:
+        for name, other in shared_weights(model, chosen).items():
+            raise AssayError(
+                f"layer {name} shares its weight with {other}, which is not "
+                "supported; leave it out with --modules"
+            )
     return chosen
 
 
-def _refuse_shared(model: nn.Module, chosen: dict[str, nn.Module]) -> None:
+def shared_weights(model: nn.Module, chosen: dict[str, nn.Module]) -> dict[str, str]:
+    """Name the layers whose weight another module has too, and that module."""
     holders: dict[int, list[str]] = {}
     for name, module in model.named_modules(remove_duplicate=False):
         weight = vars(module).get("_parameters", {}).get("weight")
         if weight is not None:
             holders.setdefault(id(weight), []).append(name)
+    found = {}
     for name, module in chosen.items():
         others = [n for n in holders.get(id(module.weight), []) if n != name]
         if others:
-            raise AssayError(
-                f"layer {name} shares its weight with {others[0]}, which is not "
-                "supported; leave it out with --modules"
-            )
+            found[name] = others[0]
+    return found
 
 
 def weight_shape(module: nn.Module) -> tuple[int, int]:
@@ -279,8 +290,9 @@ def capture(
     for parameter in trainable:
         parameter.requires_grad_(False)
 
-    def needs_grad(_: nn.Module, __: object, y: Tensor) -> Tensor | None:
-        if y.requires_grad or not torch.is_grad_enabled():
+    def needs_grad(_: nn.Module, __: object, y: object) -> Tensor | None:
+        # Subclasses return more than a tensor now and then.
+        if not isinstance(y, Tensor) or y.requires_grad or not torch.is_grad_enabled():
             return None
         # A copy, since some families scale embeddings in place, which a leaf forbids.
         return y.requires_grad_(True).clone()

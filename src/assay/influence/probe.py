@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from assay.errors import AssayError
-from assay.influence.modules import by_row, capture, weight_shape
+from assay.influence.modules import by_row, capture, shared_weights, weight_shape
 from assay.influence.passes import evaluating
 from assay.models.checks import probe_rows
 from assay.models.encode import EncodedExample, collate
@@ -44,6 +44,7 @@ Sketches = dict[str, Tensor]
 
 NEVER = "no loss of text depends on them"
 AGAIN = "run more than once"
+SHARED = "another layer has the same weight"
 SHAPE = "rows are mixed in what they see"
 ROUTED = "experts, which see only tokens that are routed to them"
 FUSED = "all experts in one weight, no linear layer"
@@ -158,7 +159,8 @@ def _routed(name: str) -> bool:
 def _left_out(lm: LanguageModel, modules: dict[str, nn.Module]) -> dict[str, str]:
     """Name to reason of the layers that cannot be tracked."""
     rows = probe_rows(lm, *LENGTHS)
-    reasons = {n: ROUTED for n in modules if _routed(n)}
+    reasons = dict.fromkeys(shared_weights(lm.model, modules), SHARED)
+    reasons |= {n: ROUTED for n in modules if _routed(n)}
     with evaluating(lm.model), torch.enable_grad():
         reasons |= {
             n: r for n, r in _unfit(lm, modules, rows).items() if n not in reasons

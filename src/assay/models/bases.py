@@ -128,7 +128,9 @@ def _build(model: Model) -> _Build:
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
             config = AutoConfig.from_pretrained(source, **options)
             with torch.device("meta"):
-                network = auto_class(config).from_config(config)
+                network = auto_class(model, config).from_config(config)
+        except AssayError:
+            raise
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
             raise AssayError(f"model {model!r} cannot be loaded: {reason}") from error

@@ -166,7 +166,7 @@ def check_logits(lm: LanguageModel) -> None:
     except Exception as error:
         # Models of images or speech need more than text, for one.
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        problem = f"{kind} fails on text alone ({reason})"
+        problem = f"{kind} fails to read text alone ({reason})"
     finally:
         lm.model.train(training)
     if problem is not None:

@@ -18,6 +18,8 @@ import torch
 import transformers
 from safetensors import SafetensorError
 from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
@@ -154,9 +156,25 @@ def source_of(path: Path) -> tuple[str, dict[str, Any]]:
     return str(path), options
 
 
-def auto_class(config: Any) -> Any:
-    """The class that builds a model of a configuration."""
-    return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+def auto_class(spec: str, config: Any) -> Any:
+    """The class that builds a model of a configuration.
+
+    Args:
+        spec: The model as the user named it.
+        config: Its configuration.
+
+    Raises:
+        AssayError: It is of no language model.
+    """
+    if not config.is_encoder_decoder and type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
+        return AutoModelForCausalLM
+    # Decoders that also listen are filed there, and read text like any decoder.
+    if type(config) in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING:
+        return AutoModelForSeq2SeqLM
+    raise AssayError(
+        f"model {spec!r}: transformers has no causal or encoder-decoder language model "
+        f"of type {config.model_type}"
+    )
 
 
 def _load(spec: str, dtype: torch.dtype) -> LanguageModel:
@@ -169,7 +187,7 @@ def _load(spec: str, dtype: torch.dtype) -> LanguageModel:
     config = AutoConfig.from_pretrained(source, **options)
     if "gguf_file" not in options:
         options["use_safetensors"] = True
-    model, info = auto_class(config).from_pretrained(
+    model, info = auto_class(spec, config).from_pretrained(
         source, dtype=dtype, output_loading_info=True, **options
     )
     if info["missing_keys"]:

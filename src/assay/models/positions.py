@@ -26,7 +26,6 @@ LENGTHS = (
     "n_positions",
     "max_seq_len",
     "max_encoder_position_embeddings",
-    "max_decoder_position_embeddings",
 )
 
 
@@ -215,7 +214,8 @@ def check_positions(lm: LanguageModel, rows: Sequence[EncodedExample]) -> None:
     longest = rows[size.index(max(size))]
     if made_for is None or max(size) <= made_for:
         return
-    if places.least is None and (reason := _failure(lm, longest)):
+    unknown = None in (places.source, *[places.target] * lm.is_encoder_decoder)
+    if unknown and (reason := _failure(lm, longest)):
         raise AssayError(
             f"row {longest.row}: it has {len(longest.input_ids)} tokens, {kind} was "
             f"made for {made_for} and fails ({reason}); give --max-length {made_for}"

@@ -111,7 +111,7 @@ def prepare(lm: LanguageModel, job: Job) -> Prepared:
     corpus, settings = job.corpus, job.settings
     encoded = encode_rows(lm, corpus.examples, settings)
     modules = linear_modules(
-        lm.model, pattern=settings.modules, first=settings.first_layers
+        lm.model, pattern=settings.modules, first=settings.first_layers, shared=True
     )
     modules = trackable(lm, modules, pattern=settings.modules)
     work = Prepared(encoded.examples, modules)
