@@ -14,8 +14,8 @@ import pytest
 import torch
 
 import assay
-from assay import gather
 from assay.cli import run as command
+from assay.scanning import measure as gather
 from assay.util.crash import explain, is_out_of_memory
 from tests.conftest import Small
 from tests.processes import finish, start
