@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from assay import job
 from assay.data.corpus import Corpus, Example
+from assay.scanning import job
 from assay.scanning.job import Job, job_of
 from assay.settings import ScanSettings
 from assay.util.hub import HubName
