@@ -48,6 +48,9 @@ SOURCES = (
 RESULT = HERE / "results" / "mutate.json"
 # A run of the tests that takes so long has noticed; in seconds.
 PATIENCE = 1800
+# Runs of tests whose process is killed, and seconds between them.
+TRIES = 5
+PAUSE = 30
 MOST = 3
 # Constants that may survive, and why no test on them would say more.
 REASONS: dict[str, str] = {}
@@ -118,22 +121,24 @@ def run_tests(sources: Path, *tests: str) -> tuple[bool, str]:
     }
     words = [sys.executable, "-m", "pytest", "-x", "-q", "--durations=0"]
     words += ["-p", "no:cacheprovider", *tests]
-    try:
-        done = subprocess.run(
-            words,
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-        )
-    except subprocess.TimeoutExpired:
-        return False, "too slow"
-    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.M)
-    # 5: the test that noticed before is gone.
-    if done.returncode not in (0, 1, 2, 4, 5):
-        raise RuntimeError(done.stdout + done.stderr)
-    return done.returncode == 0, failed[1] if failed else ""
+    # A process that is killed, for memory perhaps, says nothing of the tests.
+    for _ in range(TRIES):
+        try:
+            done = subprocess.run(
+                words,
+                cwd=ROOT,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+            )
+        except subprocess.TimeoutExpired:
+            return False, "too slow"
+        if done.returncode >= 0:
+            failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.M)
+            return done.returncode == 0, failed[1] if failed else ""
+        time.sleep(PAUSE)
+    raise RuntimeError(done.stdout + done.stderr)
 
 
 def nearest(name: str) -> list[str]:
