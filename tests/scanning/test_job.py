@@ -10,7 +10,8 @@ from assay.scanning.job import Job, job_of
 from assay.settings import ScanSettings
 from assay.util.hub import HubName
 
-CORPUS = Corpus((Example("a", 0, "", "t", "r"),), "alpaca", "jsonl", "rows.jsonl")
+ROWS = tuple(Example(f"e{i}", i, "", "t", "r") for i in range(2))
+CORPUS = Corpus(ROWS, "alpaca", "jsonl", "rows.jsonl")
 
 
 def of(model: str) -> Job:

@@ -134,7 +134,7 @@ def test_a_run_keeps_it_in_its_log(
         assert line.endswith(f"which is in {out / 'log.txt'}")
         text = (out / "log.txt").read_text()
         assert " ERROR a fault of assay\nTraceback (most recent call last)" in text
-        assert "tests.test_crash.Hostile" in text
+        assert "tests.util.test_crash.Hostile" in text
         assert not set(text) & set("\x1b\u202e")
         assert list(temporary.iterdir()) == []
         # In Python the exception is what it was, and says where its traceback is, too.
