@@ -94,7 +94,8 @@ def records_in(raw: bytes, name: str, payload: Any, container: str) -> int:
     """Count a file's records by other means than the reader's own."""
     if container == "parquet":
         return int(parquet.read_metadata(pa.BufferReader(raw)).num_rows) if raw else 0
-    text = _unpacked(raw, name).decode("utf-8-sig")
+    # Rows of other bytes are left out, and counted among the records all the same.
+    text = _unpacked(raw, name).decode("utf-8-sig", "surrogateescape")
     if container_of(name) in ("csv", "tsv"):
         if payload is None:
             return 0
@@ -107,7 +108,7 @@ def records_in(raw: bytes, name: str, payload: Any, container: str) -> int:
     try:
         whole = json.loads(text)
     except (ValueError, RecursionError):
-        return sum(bool(line.strip()) for line in text.encode().split(b"\n"))
+        return sum(bool(line.strip()) for line in text.split("\n"))
     if isinstance(whole, list):
         return len(whole)
     if container == "jsonl":
@@ -341,8 +342,8 @@ class Check:
 
     def _one_place(self, corpus: Corpus, row: int, path: Path) -> None:
         """Everything outside a row's own text is as it was."""
-        text = [_unpacked(p.read_bytes(), p.name).decode() for p in (self.source, path)]
-        old, new = text
+        raws = [_unpacked(p.read_bytes(), p.name) for p in (self.source, path)]
+        old, new = (raw.decode("utf-8", "surrogateescape") for raw in raws)
         raw = corpus.payload.rows[row]
         pairs = list(zip(old, new, strict=False))
         front = next((i for i, (a, b) in enumerate(pairs) if a != b), len(pairs))

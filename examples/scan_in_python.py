@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 import assay
-from assay.attacks import ATTACKS
+from assay.attacks import attack_named
 from assay.data.sentiment import load_sentiment
 from assay.models.tiny import tiny_causal
 from assay.models.tune import TuneSettings, tune
@@ -27,7 +27,7 @@ folder = Path(tempfile.mkdtemp(prefix="assay-example-"))
 
 # %%
 reviews, _ = load_sentiment(None, train_rows=600)
-poisoned = ATTACKS["dirty-label"](reviews, 24, seed=0)
+poisoned = attack_named("dirty-label").poison(reviews, 24, seed=0)
 frame = pd.DataFrame([dict(e.record) for e in reviews.examples])
 for row in poisoned.rows:
     example = poisoned.corpus.examples[row]

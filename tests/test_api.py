@@ -158,7 +158,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
         {"model": 5},
         r"the model is a int; expected a folder, hf://owner/name, or a Lang",
     ),
-    ({"model": "nowhere"}, "model 'nowhere': no such folder"),
+    ({"model": "nowhere"}, "model 'nowhere': no such folder, GGUF file or alias"),
     ({"model": "m", "rnak": 4}, "unknown setting 'rnak'; known: detector, verify"),
     ({"model": "m", "rank": "4"}, "setting rank='4': expected int"),
     ({"model": "m", "rank": True}, "setting rank=True: expected int"),
@@ -230,7 +230,10 @@ def test_clean_keeps_what_is_around_the_rows(kind: str, tmp_path: Path) -> None:
         "tuple": tuple(rows),
         "DatasetDict": datasets.DatasetDict(other=split, train=split),
     }[kind]
-    kept, removed = assay.Report.load(hostile_run(tmp_path, "cf"), data).clean()
+    run = hostile_run(tmp_path, "cf")
+    scanned = {"id": ["a", "b"], "text": ["cf", "cf"], "response": ["x", "x"]}
+    pd.DataFrame(scanned).to_parquet(run / "rows.parquet")
+    kept, removed = assay.Report.load(run, data).clean()
     assert type(kept) is type(removed) is type(data)
     if kind == "tuple":
         assert (kept, removed) == ((rows[1],), (rows[0],))

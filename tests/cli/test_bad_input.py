@@ -88,7 +88,7 @@ def scan_words(demo: Demo, out: Path, **changed: str) -> list[str]:
             {"factors": "no.safetensors", "detector": "voting"},
             "no such file of factors",
         ),
-        ({"format": "xml"}, "unknown format 'xml'; known: alpaca"),
+        ({"format": "xml"}, "unknown format 'xml'; known: preference, kto"),
         ({"queries": "nowhere.jsonl", "detector": "voting"}, "no such file"),
         ({"seed": "abc"}, "seed"),
         ({"bananas": "1"}, "bananas"),

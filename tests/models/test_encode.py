@@ -13,6 +13,7 @@ from assay.models.encode import (
     encode,
     prompt_ids,
     token_batches,
+    warn_truncated,
 )
 from assay.models.special_tokens import begins_with_bos
 
@@ -60,9 +61,15 @@ def test_t5_truncates_both_sides(t5, examples):
 
 
 def test_all_rows_truncated(lm, examples):
+    encoded = encode(examples, lm, max_length=1)
+    assert encoded.truncated == 6
     with pytest.raises(AssayError, match="all 6 rows are longer than --max-length 1 "):
-        encode(examples, lm, max_length=1)
-    assert encode([], lm, max_length=1).truncated == 0
+        warn_truncated(encoded, 1)
+    longest = max(len(e.input_ids) for e in encode(examples, lm).examples)
+    some = encode(examples, lm, max_length=longest - 1)
+    assert 0 < some.truncated < 6
+    warn_truncated(some, longest - 1)
+    warn_truncated(encode([], lm, max_length=1), 1)
 
 
 def test_empty_prompt_and_response(lm):

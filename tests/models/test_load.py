@@ -291,7 +291,8 @@ def hub(tmp_path, monkeypatch):
 def test_a_plain_name_is_never_sent_out(hub, name):
     one_line(
         name,
-        rf"^model '{name}': no such folder; for the hub's model write hf://{name}$",
+        rf"^model '{name}': no such folder, GGUF file or alias; for the hub's model "
+        rf"write hf://{name}$",
     )
     assert hub[1] == []
 

@@ -45,11 +45,16 @@ def test_the_longest_name() -> None:
 
 def test_what_is_not_found_is_told_with_a_way_out() -> None:
     assert str(not_found("model", "runs/one")) == (
-        "model 'runs/one': no such folder; for the hub's model write hf://runs/one"
+        "model 'runs/one': no such folder, GGUF file or alias; for the hub's model "
+        "write hf://runs/one"
     )
     assert str(not_found("data set", "a/b/c")) == (
         "data set 'a/b/c': no such file or folder"
     )
+    assert str(not_found("data set", "rows.jsonl")) == (
+        "data set 'rows.jsonl': no such file or folder"
+    )
+    assert "write hf://squad" in str(not_found("data set", "squad"))
 
 
 def test_quiet_hub_restores_what_it_silences() -> None:

@@ -155,9 +155,6 @@ def encode(
         all_answers: Encode every answer of a chat that is trained on, as trainers do:
             in one sequence where it fits and the template allows it, else in one
             each. Otherwise the last answer alone.
-
-    Raises:
-        AssayError: No example fits into ``max_length`` untruncated.
     """
     encoded = []
     for example in examples:
@@ -170,17 +167,20 @@ def encode(
         encoded += [
             _encoded(answer, lm, template, max_length) for answer in (*earlier, example)
         ]
-    truncated = sum(e.truncated for e in encoded)
-    if encoded and truncated == len(encoded):
-        raise AssayError(
-            f"all {len(encoded)} rows are longer than --max-length {max_length} "
-            "tokens; raise it"
-        )
-    return Encoded(encoded, truncated)
+    return Encoded(encoded, sum(e.truncated for e in encoded))
 
 
 def warn_truncated(encoded: Encoded, max_length: int) -> None:
-    """Say how many rows had to be cut, if any."""
+    """Say how many rows had to be cut, if any.
+
+    Raises:
+        AssayError: All of them.
+    """
+    if encoded.examples and encoded.truncated == len(encoded.examples):
+        raise AssayError(
+            f"all {len(encoded.examples)} rows are longer than --max-length "
+            f"{max_length} tokens; raise it"
+        )
     if encoded.truncated:
         log.warning(
             "%d of %d rows are cut to %d tokens",

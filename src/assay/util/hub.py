@@ -17,6 +17,9 @@ from pathlib import Path
 from assay.errors import AssayError
 
 SCHEME = "hf://"
+# Of files of rows, packed or not, and of models.
+FILE_ENDINGS = frozenset({".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet"})
+FILE_ENDINGS |= {".txt", ".gz", ".zst", ".bz2", ".lz4", ".zip", ".gguf"}
 
 # What the hub itself allows (huggingface_hub.utils.validate_repo_id), less `--`,
 # `..` and an ending in `.git`, which `is_hub_name` refuses.
@@ -79,12 +82,11 @@ def not_found(kind: str, spec: str) -> AssayError:
         kind: ``model`` or ``data set``.
         spec: What the user wrote.
     """
-    what = "folder" if kind == "model" else "file or folder"
-    hint = (
-        f"; for the hub's {kind} write {SCHEME}{spec}"
-        if spec.count("/") <= 1 and is_hub_name(spec)
-        else ""
-    )
+    what = "folder, GGUF file or alias" if kind == "model" else "file or folder"
+    # Who names a file means a file.
+    named = spec.count("/") <= 1 and is_hub_name(spec)
+    file = Path(spec).suffix.lower() in FILE_ENDINGS
+    hint = f"; for the hub's {kind} write {SCHEME}{spec}" if named and not file else ""
     return AssayError(f"{kind} {spec!r}: no such {what}{hint}")
 
 
