@@ -114,7 +114,11 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "dots3_note": {"text_config": {"per_layer_config": None, "head_dim": 16}},
     "encoder-decoder": {"decoder": {"is_decoder": True, "add_cross_attention": True}},
     "falcon_h1": {"mamba_d_ssm": 64},
-    "gemma3n_text": {"num_kv_shared_layers": 0, "activation_sparsity_pattern": None},
+    "gemma3n_text": {
+        "num_kv_shared_layers": 0,
+        "activation_sparsity_pattern": None,
+        "intermediate_size": [64, 64],
+    },
     "gemma4_assistant": DRAFT,
     "gemma4_unified_assistant": DRAFT,
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
