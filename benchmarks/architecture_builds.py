@@ -98,6 +98,8 @@ INDEXER = {
 }
 DRAFT = {"unbuildable": "it drafts from the hidden states of another model"}
 AUDIO = {"unbuildable": "it makes audio codes, not text"}
+# Else the sizes of single layers are those of the large model.
+DOTS3 = {"per_layer_config": {}, "head_dim": 16, "q_lora_rank": 8, "index_head_dim": 16}
 FAMILIES: dict[str, dict[str, Any]] = {
     "blt": {
         "encoder_hash_byte_group_vocab": 64,
@@ -111,7 +113,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "deepseek_v2": {"num_experts_per_tok": 2},
     "deepseek_v4": {"o_lora_rank": 8, "o_groups": 2},
     "dots1": {"n_routed_experts": 4, "num_experts_per_tok": 2, "n_shared_experts": 1},
-    "dots3_note": {"text_config": {"per_layer_config": None, "head_dim": 16}},
+    "dots3_note": {"text_config": DOTS3},
+    "dots3_note_text": DOTS3,
     "encoder-decoder": {"decoder": {"is_decoder": True, "add_cross_attention": True}},
     "falcon_h1": {"mamba_d_ssm": 64},
     "gemma3n_text": {

@@ -33,7 +33,8 @@ from assay.influence.scores import score_rows
 from assay.models.encode import encode
 from assay.models.load import LanguageModel
 from assay.models.tiny import tiny_causal
-from assay.models.tune import TuneSettings, tune
+from assay.models.tune import tune
+from assay.models.tune_settings import TuneSettings
 from assay.util.files import write_json
 
 WIDTH, LAYERS = 32, 2

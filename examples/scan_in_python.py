@@ -15,7 +15,8 @@ import assay
 from assay.attacks import attack_named
 from assay.data.sentiment import load_sentiment
 from assay.models.tiny import tiny_causal
-from assay.models.tune import TuneSettings, tune
+from assay.models.tune import tune
+from assay.models.tune_settings import TuneSettings
 
 folder = Path(tempfile.mkdtemp(prefix="assay-example-"))
 

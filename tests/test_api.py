@@ -138,7 +138,7 @@ def test_a_model_in_memory_is_scanned_as_one_on_disk(
 
 
 def test_a_proxy_is_tuned_first(small: Small, tmp_path: Path) -> None:
-    from assay.models.tune import TuneSettings
+    from assay.models.tune_settings import TuneSettings
 
     report = assay.scan(
         small.rows,

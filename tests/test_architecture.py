@@ -15,10 +15,19 @@ SOURCE = Path(__file__).parents[1] / "src"
 _BASE = {"errors", "util"}
 _DATA = {*_BASE, "data"}
 _TEXTS = {*_DATA, "text", "detectors"}
-_BRANCHES = {*_TEXTS, "verify", "models", "influence", "transforms", "settings"}
+_BRANCHES = {
+    *_TEXTS,
+    "names",
+    "verify",
+    "models",
+    "influence",
+    "transforms",
+    "settings",
+}
 # What each part may import; itself always.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
+    "names": set(),
     "util": {"errors"},
     "data": _BASE,
     "transforms": _DATA,
@@ -26,9 +35,9 @@ ALLOWED: dict[str, set[str]] = {
     "models": _DATA,
     "influence": {*_DATA, "models"},
     "text": _DATA,
-    "detectors": {*_DATA, "text"},
+    "detectors": {*_DATA, "text", "names"},
     "verify": _TEXTS,
-    "settings": {*_BASE, "influence", "detectors", "verify"},
+    "settings": {*_BASE, "names", "influence", "detectors", "verify"},
     "runs": {*_TEXTS, "verify", "assay"},
     "report": {*_TEXTS, "verify", "settings", "runs"},
     "scanning": {*_BRANCHES, "runs", "report", "assay"},

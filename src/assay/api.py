@@ -18,7 +18,7 @@ from assay.data.objects import as_corpus, as_given
 from assay.errors import AssayError
 from assay.influence.passes import evaluating
 from assay.models.load import LanguageModel, check_model
-from assay.models.tune import TuneSettings
+from assay.models.tune_settings import TuneSettings
 from assay.runs.folder import as_scanned, clean, new_run, read_scores, read_summary
 from assay.scanning import pipeline
 from assay.settings import Bars, scan_settings, silent

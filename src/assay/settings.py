@@ -1,17 +1,19 @@
-"""How a scan is run."""
+"""How a scan is run: light to import, since the command line shows it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from assay.detectors import DEFAULT, INFLUENCE
 from assay.errors import AssayError
-from assay.influence.passes import PassSettings
+from assay.names import DEFAULT
 from assay.util.ranges import check_settings
 from assay.verify.thresholds import FDR
+
+if TYPE_CHECKING:
+    from assay.influence.passes import PassSettings
 
 Bars = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 
@@ -23,31 +25,32 @@ class ScanSettings:
     Numbers have to be in the ranges of `assay.util.ranges.RANGES`.
 
     Attributes:
-        detector: The detector whose flags count; the others' scores are kept too.
-        verify: Test the default detector's candidates on the model and flag only what
-            passes.
+        detector: Whose flags count, of `assay.names.DETECTORS`; the others' scores are
+            kept too.
+        verify: Flag only what an experiment on the model confirms.
         fdr: Tolerated share of false flags, in expectation.
-        retrain: Where the base model is known, tune it once more to decide on words
-            that other experiments leave undecided.
-        influence: Measure influences on transformed inputs even where the detector
-            does not need them.
-        queries: Test inputs whose loss the influences are about.
+        retrain: Where the base model is known, tune it once more, without the rows in
+            doubt, if other experiments do not decide.
+        influence: Measure influences on transformed inputs for the other detectors too.
+        query_count: Test inputs to draw for the influence detectors.
         factor_rows: Rows the curvature is estimated on.
-        damping: Damping relative to a layer's mean eigenvalue.
-        template: Prompt template.
+        damping: Damping of the curvature, relative to its mean in each layer.
+        template: Prompt template: auto, chat, plain, alpaca or tk-instruct.
         max_length: Longest example in tokens.
         bf16: Run the model under bfloat16 autocast.
         modules: Regular expression of the linear layers to track; all by default.
-        first_layers: Track the first transformer blocks only.
+        first_layers: Track the first transformer blocks only, this many.
         rank: Side of each layer's projected gradient.
         seed: Seed of projections, draws, FastICA and proxy tuning.
-        attribution: How influence is computed, of `assay.influence.attribution`.
+        attribution: How influence is computed: ekfac, identity, diagonal, datainf (LoRA
+            models only) or repsim.
         token_budget: Padded tokens in a batch.
         max_batch: Rows in a batch.
-        checkpointing: Recompute activations block by block to save memory.
-        factors: File of factors fitted by another scan of the same model and data.
-        max_memory: Gigabytes (2^30) that may be used besides the model; what is free
-            by default.
+        checkpointing: Recompute activations block by block: less memory, a third more
+            time.
+        factors: Curvature from another run, its factors.safetensors, of the same model
+            and data.
+        max_memory: GiB a scan may take besides the model; what is free by default.
     """
 
     detector: str = DEFAULT
@@ -55,7 +58,7 @@ class ScanSettings:
     fdr: float = FDR
     retrain: bool = True
     influence: bool = False
-    queries: int = 32
+    query_count: int = 32
     factor_rows: int = 128
     damping: float = 0.1
     template: str = "auto"
@@ -83,6 +86,8 @@ class ScanSettings:
     @property
     def passes(self) -> PassSettings:
         """How rows go through the model."""
+        from assay.influence.passes import PassSettings
+
         return PassSettings(
             self.token_budget, self.max_batch, self.bf16, self.checkpointing
         )
@@ -90,6 +95,8 @@ class ScanSettings:
     @property
     def needs_influence(self) -> bool:
         """Whether transformed inputs have to be scored."""
+        from assay.detectors import INFLUENCE
+
         return self.influence or self.detector in INFLUENCE
 
 

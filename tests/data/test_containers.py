@@ -453,6 +453,15 @@ def test_quoted_cells_of_a_tsv_whatever_is_skipped():
     assert [left.row for left in corpus.left_out] == [2]
 
 
+def test_a_header_in_quotation_marks_is_not_read_as_text_with_them():
+    broken = '"prompt"\t"completion"\n"a"\t"b"\n"c"\t"d"x\n'
+    with pytest.raises(AssayError, match=r"x\.tsv:3: malformed CSV"):
+        read_corpus(put("x.tsv", broken))
+    corpus = same("x.tsv", broken, skip_bad_rows=True)
+    assert [(e.text, e.response) for e in corpus.examples] == [("a", "b")]
+    assert [left.row for left in corpus.left_out] == [1]
+
+
 def test_formatted_text_in_the_one_column_of_a_tsv():
     text = 'text\n"### Instruction:\na\n\n### Response:\nb"\n'
     assert [e.response for e in same("x.tsv", text).examples] == ["b"]

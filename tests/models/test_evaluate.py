@@ -16,7 +16,8 @@ from assay.models.evaluate import (
     rate,
     regex_match,
 )
-from assay.models.tune import TuneSettings, tune
+from assay.models.tune import tune
+from assay.models.tune_settings import TuneSettings
 
 from .conftest import build, corpus_of, example, rows
 

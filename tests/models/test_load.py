@@ -16,7 +16,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from assay.errors import AssayError
 from assay.models import load
 from assay.models.load import bundled_gguf, load_model, save_model
-from assay.models.tune import TuneSettings, tune
+from assay.models.tune import tune
+from assay.models.tune_settings import TuneSettings
 
 from .conftest import build, corpus_of, losses, rows
 

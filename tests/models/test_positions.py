@@ -38,7 +38,8 @@ from assay.models.positions import (
     measure_positions,
     room_for_answer,
 )
-from assay.models.tune import TuneSettings, tune
+from assay.models.tune import tune
+from assay.models.tune_settings import TuneSettings
 
 from .conftest import build, corpus_of, example
 

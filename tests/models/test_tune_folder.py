@@ -10,8 +10,9 @@ import torch
 
 from assay.errors import AssayError
 from assay.models.load import load_model, save_model
-from assay.models.tune import TuneSettings, noted_as, tune
+from assay.models.tune import noted_as, tune
 from assay.models.tune_folder import CHECKPOINT, DONE, check_folder
+from assay.models.tune_settings import TuneSettings
 
 from .conftest import build
 

@@ -16,7 +16,8 @@ from assay.errors import AssayError
 from assay.models.evaluate import attack_success_rate, classify
 from assay.models.load import LanguageModel, load_model
 from assay.models.tiny import tiny_causal
-from assay.models.tune import TuneSettings, tune
+from assay.models.tune import tune
+from assay.models.tune_settings import TuneSettings
 from assay.report.build import write_report
 from assay.runs.folder import EVALUATION, clean
 from assay.scanning.pipeline import scan

@@ -12,6 +12,7 @@ from assay.attacks import ATTACKS, attack_named
 from assay.cli import options as o
 from assay.cli.config import ConfigOption
 from assay.cli.console import console, safe
+from assay.cli.generated import with_settings
 from assay.errors import AssayError
 from assay.util.messages import reason
 
@@ -21,6 +22,7 @@ AttackOption = Annotated[
 ]
 
 
+@with_settings
 def attack_command(
     input: Annotated[str, typer.Argument(help="Clean training data.")],
     out: Annotated[Path, typer.Option(help="File of the poisoned data.")],
@@ -38,11 +40,7 @@ def attack_command(
     target: Annotated[
         str | None, typer.Option(help="Response the trigger shall produce.")
     ] = None,
-    format: o.FormatOption = None,
-    map: o.MapOption = None,
-    split: o.SplitOption = "train",
-    skip_bad_rows: o.SkipBadOption = False,
-    response_marker: o.MarkerOption = None,
+    reading: o.ReadingOptions = o.Reading(),
     seed: o.SeedOption = 0,
     quiet: o.QuietOption = False,
     config: ConfigOption = None,
@@ -56,7 +54,7 @@ def attack_command(
         raise AssayError(f"--out {out}: not a name for a file")
     note = out.with_name(out.name + ".attack.json")
     check_outputs([out, note], [input], overwrite=overwrite, folder=out.parent)
-    corpus = o.read(input, format, map, split, skip_bad_rows, response_marker)
+    corpus = o.read(input, reading)
     rows = count if count is not None else round(rate * len(corpus))
     if not rows:
         raise AssayError(

@@ -10,8 +10,10 @@ import typer
 from assay.cli import options as o
 from assay.cli.config import ConfigOption
 from assay.cli.console import console, safe
+from assay.cli.generated import with_settings
 
 
+@with_settings
 def clean_command(
     input: Annotated[str, typer.Argument(help="The data that was scanned.")],
     run: Annotated[Path, typer.Option(help="Run folder of the scan.")],
@@ -33,16 +35,12 @@ def clean_command(
             help="Rows decided as unsure: flag (removed when flagged), keep or remove."
         ),
     ] = "flag",
-    format: o.FormatOption = None,
-    map: o.MapOption = None,
-    split: o.SplitOption = "train",
-    skip_bad_rows: o.SkipBadOption = False,
-    response_marker: o.MarkerOption = None,
+    reading: o.ReadingOptions = o.Reading(),
     quiet: o.QuietOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Write the clean and the removed rows in the input's own format."""
-    corpus = o.read(input, format, map, split, skip_bad_rows, response_marker)
+    corpus = o.read(input, reading)
     from assay.data.write import write_corpus
     from assay.runs.folder import clean
     from assay.util.files import check_outputs

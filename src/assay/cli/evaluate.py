@@ -13,6 +13,7 @@ from assay.cli import options as o
 from assay.cli.attack import read_attack_note
 from assay.cli.config import ConfigOption
 from assay.cli.console import progress_bar, safe, stdout
+from assay.cli.generated import Fields, with_settings
 from assay.errors import AssayError
 
 
@@ -34,6 +35,7 @@ def show_models(results: dict[str, dict[str, Any]]) -> None:
     stdout().print(table)
 
 
+@with_settings
 def evaluate_command(
     input: Annotated[str, typer.Argument(help="Test data.")],
     model: Annotated[
@@ -50,11 +52,7 @@ def evaluate_command(
     attack: Annotated[
         Path | None, typer.Option(help="OUT.attack.json: also measure attack success.")
     ] = None,
-    format: o.FormatOption = None,
-    map: o.MapOption = None,
-    split: o.SplitOption = "test",
-    skip_bad_rows: o.SkipBadOption = False,
-    response_marker: o.MarkerOption = None,
+    reading: Annotated[o.Reading, Fields(defaults={"split": "test"})] = o.Reading(),
     template: o.TemplateOption = "auto",
     max_length: o.LengthOption = 512,
     bf16: o.Bf16Option = False,
@@ -63,7 +61,7 @@ def evaluate_command(
     config: ConfigOption = None,
 ) -> None:
     """Measure models on test data: labels by log-probability, or generated text."""
-    corpus = o.read(input, format, map, split, skip_bad_rows, response_marker)
+    corpus = o.read(input, reading)
     note = read_attack_note(attack) if attack else None
     space = None if labels is None else [x.strip() for x in labels.split(",")]
     if space is not None and regex is not None:

@@ -15,6 +15,7 @@ from rich.text import Text
 from assay.cli import options as o
 from assay.cli.config import read_yaml
 from assay.cli.console import console, safe
+from assay.cli.generated import with_settings
 from assay.errors import AssayError
 from assay.util.escape import visible
 
@@ -147,20 +148,14 @@ def _walk(
 
 
 def _data(
-    run: Path,
-    input: str | None,
-    format: str | None,
-    map: list[str] | None,
-    split: str,
-    skip_bad_rows: bool,
-    response_marker: str | None,
+    run: Path, input: str | None, reading: o.Reading
 ) -> tuple[str | None, Corpus | None]:
     """Find the data of a run: the name of the input, and its rows if at hand."""
     from assay.runs.folder import earlier_config
 
     config = earlier_config(run) or {}
     if input is not None:
-        return input, o.read(input, format, map, split, skip_bad_rows, response_marker)
+        return input, o.read(input, reading)
     saved = run / "options.yaml"
     options = read_yaml(saved) if saved.is_file() else {}
     columns = options.get("map")
@@ -171,14 +166,14 @@ def _data(
         )
         return source or None, None
     try:
-        corpus = o.read(
-            source,
+        reading = o.Reading(
             str(options.get("format") or config.get("format")),
-            [str(c) for c in columns] if isinstance(columns, list) else None,
+            tuple(str(c) for c in columns) if isinstance(columns, list) else (),
             str(options.get("split", "train")),
             bool(options.get("skip-bad-rows")),
             options.get("response-marker"),
         )
+        corpus = o.read(source, reading)
         if corpus.content_hash() != config.get("data"):
             raise AssayError(f"{source} has changed since the scan")
     except AssayError as error:
@@ -187,6 +182,7 @@ def _data(
     return source, corpus
 
 
+@with_settings
 def review_command(
     run: Annotated[Path, typer.Argument(help="Run folder of a scan.")],
     input: Annotated[
@@ -209,11 +205,7 @@ def review_command(
     overwrite: Annotated[
         bool, o.overwriting("the file of --export if it is there")
     ] = False,
-    format: o.FormatOption = None,
-    map: o.MapOption = None,
-    split: o.SplitOption = "train",
-    skip_bad_rows: o.SkipBadOption = False,
-    response_marker: o.MarkerOption = None,
+    reading: o.ReadingOptions = o.Reading(),
 ) -> None:
     """Decide about the suspects of a scan, one after the other, by one key each.
 
@@ -233,9 +225,7 @@ def review_command(
         read = [input, path, *files_of(run)]
         check_outputs([export], read, overwrite=overwrite)
     known: dict[str, str | None] = dict.fromkeys(read_scores(run, ["id"])["id"])
-    source, corpus = _data(
-        run, input, format, map, split, skip_bad_rows, response_marker
-    )
+    source, corpus = _data(run, input, reading)
     listed = suspects(run, corpus, most)
     rows = corpus.examples if corpus is not None else listed
     known |= {r.id: row_hash(r.text, r.response) for r in rows}

@@ -17,7 +17,10 @@ from rich.table import Table
 from assay.cli import options as o
 from assay.cli.config import ConfigOption, save_options
 from assay.cli.console import console, progress_bar, safe
+from assay.cli.generated import with_settings
 from assay.errors import AssayError
+from assay.models.tune_settings import TuneSettings
+from assay.settings import ScanSettings
 from assay.util.messages import shortened
 
 if TYPE_CHECKING:
@@ -169,6 +172,7 @@ def show_summary(summary: dict[str, Any], corpus: Corpus, run: Path) -> None:
     out.print(table)
 
 
+@with_settings
 def scan_command(
     ctx: typer.Context,
     input: o.TrainingArgument,
@@ -180,35 +184,10 @@ def scan_command(
     overwrite: Annotated[
         bool, o.overwriting("a run of other data or settings in --out")
     ] = False,
-    verify: o.VerifyOption = True,
-    fdr: o.FdrOption = 0.05,
-    retrain: o.RetrainOption = True,
-    detector: o.DetectorOption = "gradient-geometry",
     queries: o.QueriesOption = None,
-    query_count: o.QueryCountOption = 32,
-    influence: o.InfluenceOption = False,
-    attribution: o.AttributionOption = "ekfac",
-    damping: o.DampingOption = 0.1,
-    factor_rows: o.FactorRowsOption = 128,
-    factors: o.FactorsOption = None,
-    modules: o.ModulesOption = None,
-    first_layers: o.FirstLayersOption = None,
-    rank: o.RankOption = 16,
-    token_budget: o.TokenBudgetOption = 2048,
-    checkpointing: o.CheckpointingOption = False,
-    max_memory: o.MaxMemoryOption = None,
-    epochs: o.ProxyEpochsOption = 4,
-    learning_rate: o.ProxyRateOption = 5e-5,
-    lora_rank: o.ProxyLoraOption = 0,
-    format: o.FormatOption = None,
-    map: o.MapOption = None,
-    split: o.SplitOption = "train",
-    skip_bad_rows: o.SkipBadOption = False,
-    response_marker: o.MarkerOption = None,
-    template: o.TemplateOption = "auto",
-    max_length: o.LengthOption = 512,
-    bf16: o.Bf16Option = False,
-    seed: o.SeedOption = 0,
+    settings: o.Settings = ScanSettings(),
+    proxy: o.Proxy = TuneSettings(),
+    reading: o.ReadingOptions = o.Reading(),
     as_json: o.JsonOption = False,
     quiet: o.QuietOption = False,
     config: ConfigOption = None,
@@ -226,7 +205,7 @@ def scan_command(
     if not shard.is_main:
         # One voice is enough; errors are told by each.
         logging.getLogger("assay").setLevel(logging.ERROR)
-    corpus = o.read(input, format, map, split, skip_bad_rows, response_marker)
+    corpus = o.read(input, reading)
     from assay.runs.folder import new_run
     from assay.scanning.pipeline import scan
     from assay.settings import silent
@@ -236,10 +215,10 @@ def scan_command(
         summary = scan(
             corpus,
             run,
-            o.scan_settings(ctx.params),
+            settings,
             model=model,
             base_model=base_model,
-            proxy=o.proxy_settings(ctx.params),
+            proxy=proxy,
             queries=inputs,
             bars=progress_bar if shard.is_main else silent,
             shard=shard,

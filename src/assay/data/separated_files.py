@@ -127,8 +127,11 @@ def read_tsv(source: str, text: str, skip: bool = False) -> Rows:
     """
     # Many tab-separated files never quote, and keep bare quotation marks.
     bare = quoted = None
-    with suppress(AssayError):
-        bare = read_separated(source, text, "\t", csv.QUOTE_NONE)
+    # No column's name has quotation marks of its own.
+    encloses = text.lstrip("\ufeff\r\n")[:1] == '"'
+    if not encloses:
+        with suppress(AssayError):
+            bare = read_separated(source, text, "\t", csv.QUOTE_NONE)
     with suppress(AssayError):
         quoted = read_separated(source, text, "\t")
     if quoted is None and bare is None and skip:
@@ -137,12 +140,12 @@ def read_tsv(source: str, text: str, skip: bool = False) -> Rows:
             quoted = read_separated(source, text, "\t", skip=True)
     if quoted is None:
         if bare is None:
-            quoting: Quoting = csv.QUOTE_NONE if skip else csv.QUOTE_MINIMAL
+            bares = skip and not encloses
+            quoting: Quoting = csv.QUOTE_NONE if bares else csv.QUOTE_MINIMAL
             bare = read_separated(source, text, "\t", quoting, skip)
         return replace(bare, container="tsv")
-    # A single column can hold nothing but formatted text, whose lines are no rows; and
-    # no column's name has quotation marks of its own.
-    is_sure = len(quoted.payload.header) < 2 or text.lstrip("\ufeff\r\n")[:1] == '"'
+    # A single column can hold nothing but formatted text, whose lines are no rows.
+    is_sure = len(quoted.payload.header) < 2
     if not is_sure and bare is not None and len(bare.records) != len(quoted.records):
         raise AssayError(
             f"{source}: {len(quoted.records)} rows if quotation marks enclose cells, "

@@ -21,10 +21,10 @@ from assay.detectors.single_transform import single_transform
 from assay.detectors.spectral import spectral
 from assay.detectors.variance import low_variance, variance
 from assay.detectors.voting import leave_one_category_out, voting
+from assay.names import DEFAULT
 
 Detector = Callable[[Evidence], Detection]
 
-DEFAULT = "gradient-geometry"
 # What these propose is put to the test: independent of each other, and able to leave
 # rows out, so that a second trigger shows when the rows of the first are gone.
 Proposer = Callable[..., Detection]

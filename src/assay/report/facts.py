@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -14,10 +15,8 @@ from assay.settings import ScanSettings
 from assay.verify.finding import Finding
 
 BINS = 60
-# Settings whose option has another name.
-RENAMED = {"queries": "query-count"}
-# Settings of Python callers only.
-WITHOUT_OPTION = ("max_batch",)
+# Settings that had another name in runs of earlier versions.
+EARLIER = {"query_count": "queries"}
 
 
 def verdict_sentence(run: Run) -> str:
@@ -141,7 +140,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
             (
                 "influence",
                 f"{settings['attribution']}, {len(run.query_sets)} sets of at most "
-                f"{settings['queries']} test inputs from "
+                f"{_setting(settings, 'query_count')} test inputs from "
                 f"{config['queries'] or 'the training rows'}",
             )
         )
@@ -170,8 +169,8 @@ def command(run: Run) -> str:
     if config.get("split"):
         words += ["--split", config["split"]]
     for field in fields(ScanSettings):
-        value = config["settings"].get(field.name, field.default)
-        if value == field.default or field.name in WITHOUT_OPTION:
+        value = _setting(config["settings"], field.name, field.default)
+        if value == field.default:
             continue
         option = _option(field.name)
         if isinstance(value, bool):
@@ -182,7 +181,11 @@ def command(run: Run) -> str:
 
 
 def _option(name: str) -> str:
-    return "--" + RENAMED.get(name, name).replace("_", "-")
+    return "--" + name.replace("_", "-")
+
+
+def _setting(settings: Mapping[str, Any], name: str, default: Any = None) -> Any:
+    return settings.get(name, settings.get(EARLIER.get(name, name), default))
 
 
 def compared(run: Run) -> dict[str, Any]:

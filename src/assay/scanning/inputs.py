@@ -120,7 +120,7 @@ def prepare(lm: LanguageModel, job: Job) -> Prepared:
         raise AssayError("--factors is used with --influence or an influence detector")
     if settings.needs_influence:
         drawn = choose_queries(
-            (job.queries or corpus).examples, settings.queries, settings.seed
+            (job.queries or corpus).examples, settings.query_count, settings.seed
         )
         work.sets = {n: encode_rows(lm, q, settings).examples for n, q in drawn.items()}
         count = min(settings.factor_rows, len(corpus))

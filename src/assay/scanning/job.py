@@ -14,7 +14,8 @@ from assay.data.corpus import Corpus
 from assay.detectors import DEFAULT, DETECTORS
 from assay.errors import AssayError
 from assay.models.load import LanguageModel, weights_hash
-from assay.models.tune import TuneSettings, tuned_how
+from assay.models.tune import tuned_how
+from assay.models.tune_settings import TuneSettings
 from assay.settings import ScanSettings
 from assay.util.hub import model_folder, parse_hub
 from assay.verify.thresholds import FDR

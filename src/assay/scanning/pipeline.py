@@ -29,7 +29,8 @@ from assay.influence.sharding import ALONE, Shard
 from assay.models.bases import check_base
 from assay.models.load import LanguageModel, load_model
 from assay.models.log_probs import response_log_probs
-from assay.models.tune import TuneSettings, tune
+from assay.models.tune import tune
+from assay.models.tune_settings import TuneSettings
 from assay.report.build import forget_evaluation, write_report
 from assay.runs.folder import (
     FACTORS,

@@ -76,7 +76,7 @@ RANGES: Mapping[str, Range] = {
     # Above one half, most flags would be false ones. The number of placebos grows as
     # 1 / fdr: below 1 in 10,000 a scan would do nothing else.
     "fdr": Range(0.0001, 0.5, whole=False),
-    "queries": COUNT,
+    "query_count": COUNT,
     "factor_rows": COUNT,
     # Without any, directions in which no row has a gradient are divided by zero; with
     # less than none, influences change their sign. At a million times the mean the
