@@ -280,6 +280,7 @@ def test_a_report_as_html(demo: Demo, tmp_path: Path) -> None:
     assert "James Bond" in path.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_importing_and_helping_do_not_import_torch() -> None:
     code = (
         "import sys, assay\n"

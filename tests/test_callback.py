@@ -55,6 +55,7 @@ def trainer(
     )
 
 
+@pytest.mark.slow
 def test_the_trained_model_is_scanned(
     small: Small, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -142,6 +143,7 @@ def _train_one_of_two(folder: Path, model: Path) -> None:
     assert (folder / "run" / "summary.json").is_file()
 
 
+@pytest.mark.slow
 def test_one_of_several_processes_scans(small: Small, tmp_path: Path) -> None:
     in_processes(tmp_path, _train_one_of_two, tmp_path, small.model, processes=2)
 

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLE = Path(__file__).parents[1] / "examples" / "scan_in_python.py"
 
 
+@pytest.mark.slow
 def test_the_example_finds_its_poison(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, EXAMPLE],

@@ -56,6 +56,7 @@ def guarded(folder: Path, *words: str) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_scan_opens_no_connection_and_unpickles_nothing(
     demo: Demo, tmp_path: Path
 ) -> None:

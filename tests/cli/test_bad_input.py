@@ -138,6 +138,7 @@ def test_no_test_input_can_be_transformed(
     assert "no test input can be changed by every transform" in only_line(capsys)
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_nothing_half_written(
     demo: Demo,
     tmp_path: Path,

@@ -94,6 +94,7 @@ def test_a_missing_package_is_an_error_and_not_a_finding(
     assert line.startswith("assay: error: a package is missing (No module named ")
 
 
+@pytest.mark.slow
 def test_scan_finds_poison_and_names_the_next_step(
     demo: Demo, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -122,6 +123,7 @@ def test_scan_finds_poison_and_names_the_next_step(
     assert len(removed) == json.loads(shown.out)["flagged"]
 
 
+@pytest.mark.slow
 def test_scan_of_clean_data_exits_0(
     demo: Demo, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -130,6 +132,7 @@ def test_scan_of_clean_data_exits_0(
     assert "next:" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_attack_tune_and_evaluate_side_by_side(
     demo: Demo, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -293,6 +293,7 @@ def test_reasons(changes: dict, reason: str) -> None:
     assert reason in reason_for(suspect)
 
 
+@pytest.mark.slow
 def test_one_key_is_enough_in_a_terminal(folder: Path) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(

@@ -33,6 +33,7 @@ def quiet() -> Iterator[None]:
     log.handlers, log.propagate = before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", fuzz.KINDS)
 def test_a_file_is_read_whole_or_refused_in_one_line(kind: str, tmp_path: Path) -> None:
     outcomes: Counter[str] = Counter()

@@ -70,6 +70,7 @@ def test_every_turn_and_call_of_a_chat_is_kept(path):
     assert +read == +known
 
 
+@pytest.mark.slow
 def test_every_pool_can_be_edited_and_read_again(tmp_path):
     for path in POOLS:
         corpus = read_corpus(path)

