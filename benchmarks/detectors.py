@@ -32,7 +32,8 @@ from assay.detectors import DEFAULT, NAMES
 from assay.models.load import LanguageModel
 from assay.models.tiny import tiny_t5
 from assay.models.tune import tune
-from assay.runs.folder import clean, versions
+from assay.runs.cleaning import clean
+from assay.runs.folder import versions
 from assay.scanning.measure import load_evidence
 from assay.scanning.pipeline import scan
 from assay.settings import ScanSettings

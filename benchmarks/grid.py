@@ -52,7 +52,7 @@ from assay.models.load import LanguageModel
 from assay.models.tiny import tiny_t5
 from assay.models.tune import tune
 from assay.models.tune_settings import TuneSettings
-from assay.runs.folder import clean
+from assay.runs.cleaning import clean
 from assay.scanning.pipeline import scan
 from assay.settings import ScanSettings
 from assay.util.files import write_json

@@ -31,7 +31,8 @@ from assay.detectors import CHEAP, INFLUENCE
 from assay.detectors.candidate import Candidate
 from assay.detectors.evidence import Detection, Evidence
 from assay.report.build import write_report
-from assay.runs.folder import versions, write_rows, write_tables
+from assay.runs.folder import versions
+from assay.runs.results import write_rows, write_tables
 from assay.settings import ScanSettings
 from assay.text.pattern import Pattern
 from assay.transforms import PAPER_SIX

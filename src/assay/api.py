@@ -19,7 +19,9 @@ from assay.errors import AssayError
 from assay.influence.passes import evaluating
 from assay.models.load import LanguageModel, check_model
 from assay.models.tune_settings import TuneSettings
-from assay.runs.folder import as_scanned, clean, new_run, read_scores, read_summary
+from assay.runs.cleaning import as_scanned, clean
+from assay.runs.folder import new_run
+from assay.runs.results import read_scores, read_summary
 from assay.scanning import pipeline
 from assay.settings import Bars, scan_settings, silent
 from assay.util.escape import visible

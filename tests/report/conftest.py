@@ -11,7 +11,8 @@ import pytest
 
 from assay.data.corpus import Corpus, Example
 from assay.detectors.evidence import Detection, Evidence
-from assay.runs.folder import versions, write_rows, write_tables
+from assay.runs.folder import versions
+from assay.runs.results import write_rows, write_tables
 from assay.settings import ScanSettings
 from assay.util.files import write_json
 from assay.verify.finding import Finding, reported_in

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from assay.runs.decisions import decide, read_decisions, row_hash, write_decisions
 from assay.errors import AssayError
+from assay.runs.decisions import decide, read_decisions, row_hash, write_decisions
 
 KNOWN = {"a": row_hash("good", "yes"), "b": row_hash("bad \udc80", "no"), "c": None}
 

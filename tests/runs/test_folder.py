@@ -6,15 +6,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tests.cli.conftest import only_line
+from tests.conftest import Small
 
 from assay.cli import run as command
 from assay.data.corpus import Corpus, LeftOut
 from assay.data.read import read_corpus
-from assay.runs.decisions import decide, write_decisions
 from assay.errors import AssayError
-from assay.runs.folder import as_scanned, clean, earlier_config, refuse_other
-from tests.cli.conftest import only_line
-from tests.conftest import Small
+from assay.runs.cleaning import as_scanned, clean
+from assay.runs.decisions import decide, write_decisions
+from assay.runs.folder import earlier_config, refuse_other
 
 CONFIG = {
     "input": "a.jsonl",

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from tests.made import candidate_entry, entry
 
 from assay.data.corpus import Corpus, Example
 from assay.errors import AssayError
 from assay.runs.suspects import Suspect, export, guarded, suspects
-from tests.made import candidate_entry, entry
 
 ROWS = [
     ("cf good", "yes"),

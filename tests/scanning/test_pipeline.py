@@ -20,7 +20,7 @@ from assay.models.load import save_model
 from assay.models.tiny import tiny_causal
 from assay.models.tune import tune
 from assay.models.tune_settings import TuneSettings
-from assay.runs.folder import clean
+from assay.runs.cleaning import clean
 from assay.scanning.inputs import choose_queries
 from assay.scanning.measure import load_evidence
 from assay.scanning.pipeline import scan

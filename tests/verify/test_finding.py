@@ -13,7 +13,7 @@ import assay
 from assay.data.corpus import Corpus, Example
 from assay.errors import AssayError
 from assay.report.build import write_report
-from assay.runs.folder import read_summary
+from assay.runs.results import read_summary
 from assay.runs.suspects import suspects
 from assay.settings import ScanSettings
 from assay.text.pattern import Anchor, Pattern

@@ -19,7 +19,8 @@ from assay.models.tiny import tiny_causal
 from assay.models.tune import tune
 from assay.models.tune_settings import TuneSettings
 from assay.report.build import write_report
-from assay.runs.folder import EVALUATION, clean
+from assay.runs.cleaning import clean
+from assay.runs.folder import EVALUATION
 from assay.scanning.pipeline import scan
 from assay.settings import Bars, ScanSettings, silent
 from assay.util.files import check_outputs, write_json

@@ -42,7 +42,7 @@ def clean_command(
     """Write the clean and the removed rows in the input's own format."""
     corpus = o.read(input, reading)
     from assay.data.write import write_corpus
-    from assay.runs.folder import clean
+    from assay.runs.cleaning import clean
     from assay.util.files import check_outputs
 
     folder = out or run

@@ -215,7 +215,8 @@ def review_command(
     terminal, each line is a key.
     """
     from assay.runs.decisions import read_decisions, row_hash
-    from assay.runs.folder import files_of, read_scores
+    from assay.runs.folder import files_of
+    from assay.runs.results import read_scores
     from assay.runs.suspects import export as write_csv
     from assay.runs.suspects import suspects
     from assay.util.files import check_outputs

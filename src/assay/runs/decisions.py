@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from assay.util.messages import reason
 from assay.errors import AssayError
 from assay.util.files import replacing
+from assay.util.messages import reason
 
 CHOICES = ("keep", "remove", "unsure")
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assay.data.corpus import Corpus, Example
-from assay.util.messages import reason
-from assay.runs.decisions import Decision
 from assay.errors import AssayError
+from assay.runs.cleaning import as_scanned
+from assay.runs.decisions import Decision
+from assay.runs.results import read_scores, read_summary
 from assay.util.files import replacing
+from assay.util.messages import reason
 from assay.verify.finding import Finding, reported_in
-from assay.runs.folder import as_scanned, read_scores, read_summary
 
 # Rows shown besides the flagged ones, unless asked for more.
 FURTHER = 20

@@ -42,9 +42,8 @@ from assay.runs.folder import (
     logged,
     refuse_other,
     versions,
-    write_rows,
-    write_tables,
 )
+from assay.runs.results import write_rows, write_tables
 from assay.scanning.counterfactual import survival
 from assay.scanning.job import Job, Model, job_of
 from assay.scanning.measure import Place, gather, load_evidence
