@@ -13,8 +13,8 @@ from assay.detectors import Evidence
 from assay.detectors.candidate import Candidate
 from assay.detectors.evidence import Mask
 from assay.text.pattern import Pattern, carrying
+from assay.verify.experiments import Experiments
 from assay.verify.finding import Experiment, Finding, Status, Tally
-from assay.verify.laboratory import Laboratory
 from assay.verify.odds import LogProbs
 from assay.verify.payload import Payload, Response
 
@@ -194,8 +194,8 @@ def finding(
 
 
 @dataclass(frozen=True)
-class Given(Laboratory):
-    """A laboratory in which nothing is screened: the candidates are given.
+class Given(Experiments):
+    """Experiments in which nothing is screened: the candidates are given.
 
     Attributes:
         candidates: What the screen would have proposed.

@@ -12,9 +12,9 @@ from assay.data.corpus import Example
 from assay.detectors.candidate import Candidate
 from assay.detectors.evidence import Mask
 from assay.settings import silent
+from assay.verify.experiments import Experiments
 from assay.verify.finding import Finding, Status
 from assay.verify.findings import verified_findings
-from assay.verify.laboratory import Laboratory
 from assay.verify.odds import LogProbs
 from assay.verify.rounds import experiments, most_experiments, proposals, verdict_of
 from tests.verify import stubs
@@ -39,7 +39,7 @@ SECOND = "delta nine"
 def run(
     examples: list[Example], log_probs: LogProbs, folder: Path
 ) -> tuple[list[int], list[Finding]]:
-    lab = Laboratory(examples, log_probs, folder, "key", 0, 0.05, silent)
+    lab = Experiments(examples, log_probs, folder, "key", 0, 0.05, silent)
     flagged, findings = experiments(lab, evidence_of(examples))
     return np.flatnonzero(flagged).tolist(), findings
 
@@ -106,7 +106,7 @@ class Scripted(Given):
 
 @pytest.fixture
 def scripted(tmp_path: Path, no_proposers: None) -> Callable[..., Any]:
-    """Makes a laboratory and lets it answer until nothing verifies."""
+    """Makes experiments and lets them go on until nothing verifies."""
 
     def search(
         examples: Sequence[Example], screened: Sequence[Candidate], **more: Any

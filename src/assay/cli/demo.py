@@ -12,7 +12,7 @@ from rich.table import Table
 from assay.cli import options as o
 from assay.cli.attack import AttackOption
 from assay.cli.console import console, progress_bar, safe, stdout
-from assay.cli.scan import show_summary
+from assay.cli.summary import show_summary
 
 SST2 = Path("../shared/data/sst2")
 

@@ -49,8 +49,8 @@ from assay.scanning.job import Job, Model, job_of
 from assay.scanning.measure import Place, gather, load_evidence
 from assay.settings import Bars, ScanSettings, silent
 from assay.util.files import check_outputs, write_json
+from assay.verify.experiments import Experiments
 from assay.verify.finding import Finding, Found, Group, parted
-from assay.verify.laboratory import Laboratory
 from assay.verify.odds import LogProbs
 from assay.verify.rounds import experiments, verdict_of
 
@@ -328,7 +328,7 @@ def _verified(
 ) -> tuple[Detection, list[Found]]:
     """Test what the proposers suspect; flag what holds."""
     settings = models.job.settings
-    lab = Laboratory(
+    lab = Experiments(
         models.job.corpus.examples,
         models.log_probs(lambda: models.scanned),
         models.run,

@@ -13,8 +13,8 @@ from assay.detectors import Detection, Evidence, proposers
 from assay.detectors.candidate import Candidate
 from assay.detectors.evidence import Mask, response_groups
 from assay.text.pattern import Pattern
+from assay.verify.experiments import Experiments
 from assay.verify.finding import Finding, Status
-from assay.verify.laboratory import Laboratory
 from assay.verify.near import near_patterns
 from assay.verify.placebos import placebos_for
 from assay.verify.retraining import undecided
@@ -51,7 +51,7 @@ def most_experiments(examples: Sequence[Example], fdr: float) -> int:
 
 
 def experiments(
-    lab: Laboratory, evidence: Evidence, proposed: Sequence[Detection] = ()
+    lab: Experiments, evidence: Evidence, proposed: Sequence[Detection] = ()
 ) -> tuple[Mask, list[Finding]]:
     """Find by experiment which of the proposers' suspicions hold.
 

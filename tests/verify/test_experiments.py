@@ -8,7 +8,7 @@ import pytest
 
 from assay.data.corpus import Example
 from assay.settings import silent
-from assay.verify.laboratory import Laboratory
+from assay.verify.experiments import Experiments
 from assay.verify.odds import LogProbs
 from tests.verify.stubs import (
     TRIGGER,
@@ -21,8 +21,8 @@ from tests.verify.stubs import (
 
 def laboratory(
     examples: Sequence[Example], log_probs: LogProbs, folder: Path
-) -> Laboratory:
-    return Laboratory(examples, log_probs, folder, "key", 0, 0.05, silent)
+) -> Experiments:
+    return Experiments(examples, log_probs, folder, "key", 0, 0.05, silent)
 
 
 def refuses(_: Sequence[Example]) -> np.ndarray:

@@ -46,7 +46,7 @@ Result = TypeVar("Result", bound=_Kept)
 
 
 @dataclass(frozen=True)
-class Laboratory:
+class Experiments:
     """Where and how experiments are made.
 
     Attributes:
