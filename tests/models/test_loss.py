@@ -15,10 +15,13 @@ from transformers import (
     GraniteForCausalLM,
     M2M100Config,
     M2M100ForConditionalGeneration,
+    ProphetNetConfig,
+    ProphetNetForCausalLM,
     T5Config,
     T5ForConditionalGeneration,
 )
 
+from assay.errors import AssayError
 from assay.models.encode import IGNORED, EncodedExample, collate, encode
 from assay.models.loss import response_logits, response_losses, use_own_logits
 
@@ -257,3 +260,22 @@ def test_logits_of_the_models_own_forward_pass(family):
         scale = 8.0 if family is granite else 1.0
         first = response_logits(model, batch, seq2seq)[0]
         torch.testing.assert_close(hidden[0] / scale, first, rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_of_several_predictions_a_token_is_refused():
+    config = ProphetNetConfig(
+        vocab_size=20,
+        hidden_size=16,
+        num_decoder_layers=1,
+        num_decoder_attention_heads=2,
+        decoder_ffn_dim=32,
+        max_position_embeddings=32,
+        is_decoder=True,
+        is_encoder_decoder=False,
+        ngram=2,
+    )
+    model = ProphetNetForCausalLM(config).eval()
+    use_own_logits(model)
+    row = EncodedExample(0, [3, 4, 5, 6], [IGNORED, 4, 5, 6], False)
+    with pytest.raises(AssayError, match=r"^prophetnet is not supported: .*token$"):
+        response_losses(model, collate([row], build("llama")), False)

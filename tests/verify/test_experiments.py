@@ -19,7 +19,7 @@ from tests.verify.stubs import (
 )
 
 
-def laboratory(
+def experiments(
     examples: Sequence[Example], log_probs: LogProbs, folder: Path
 ) -> Experiments:
     return Experiments(examples, log_probs, folder, "key", 0, 0.05, silent)
@@ -33,8 +33,8 @@ def test_experiments_are_not_made_twice(tmp_path: Path) -> None:
     examples = reviews()
     asked = [candidate(TRIGGER.lower(), examples)]
     everything = np.ones(len(examples), bool)
-    lab = laboratory(examples, stub_log_probs, tmp_path)
-    again = laboratory(examples, refuses, tmp_path)
+    lab = experiments(examples, stub_log_probs, tmp_path)
+    again = experiments(examples, refuses, tmp_path)
     assert again.run.is_dir()
     first = lab.test(asked, everything, 10)
     assert first[0].is_verified
@@ -48,7 +48,7 @@ def test_experiments_are_not_made_twice(tmp_path: Path) -> None:
 
 
 def test_nothing_is_asked_where_there_is_no_candidate(tmp_path: Path) -> None:
-    lab = laboratory(reviews(), refuses, tmp_path)
+    lab = experiments(reviews(), refuses, tmp_path)
     assert lab.test([], np.ones(200, bool), 10) == []
     assert list(tmp_path.iterdir()) == []
 
@@ -69,14 +69,14 @@ def knows(share: float) -> LogProbs:
 def test_a_model_that_has_not_learned_is_told_of(
     share: float, told: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    laboratory(reviews(300), knows(share), tmp_path).check()
+    experiments(reviews(300), knows(share), tmp_path).check()
     assert ("hardly learned" in caplog.text) == told
     assert (f"{round(100 * share)} of 100 rows" in caplog.text) == told
 
 
 def test_open_ended_answers_are_not_checked(tmp_path: Path) -> None:
     examples = [e.edit(response=f"reply{e.row}") for e in reviews()]
-    laboratory(examples, refuses, tmp_path).check()
+    experiments(examples, refuses, tmp_path).check()
 
 
 def test_candidates_are_tested_on_the_rows_kept(tmp_path: Path) -> None:
@@ -84,14 +84,14 @@ def test_candidates_are_tested_on_the_rows_kept(tmp_path: Path) -> None:
     keep = np.ones(len(examples), bool)
     keep[:4] = False
     asked = candidate(TRIGGER.lower(), examples, range(4, 24, 2))
-    lab = laboratory(examples, stub_log_probs, tmp_path)
+    lab = experiments(examples, stub_log_probs, tmp_path)
     (found,) = lab.test([asked], keep, 10)
     assert found.rows == found.pattern_rows == tuple(range(4, 24, 2))
 
 
 def test_shortcuts_are_looked_for_in_the_rows_kept(tmp_path: Path) -> None:
     examples = clean_label_reviews()
-    lab = laboratory(examples, stub_log_probs, tmp_path)
+    lab = experiments(examples, stub_log_probs, tmp_path)
     keep = np.ones(len(examples), bool)
     keep[:6] = False
     (found,) = lab.shortcuts(keep)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from assay.errors import AssayError
 from assay.models.encode import IGNORED, Batch
 
 SCALED = ("t5", "longt5", "umt5", "switch_transformers")
@@ -117,6 +118,12 @@ def _predict(
     finally:
         handle.remove()
     states, targets = inputs[0], batch.labels
+    if states.shape[:-1] != logits.shape[:-1] or states.dim() != 3:
+        kind = base.config.model_type
+        raise AssayError(
+            f"{kind} is not supported: its output layer sees states of shape "
+            f"{tuple(states.shape)} and gives {tuple(logits.shape)}, not one a token"
+        )
     if not is_encoder_decoder:
         states, logits, targets = states[:, :-1], logits[:, :-1], targets[:, 1:]
     return states, targets, logits[targets != IGNORED]
