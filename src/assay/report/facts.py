@@ -171,11 +171,16 @@ def command(run: Run) -> str:
         words += ["--split", config["split"]]
     for field in fields(ScanSettings):
         value = config["settings"].get(field.name, field.default)
-        if value == field.default or field.name in WITHOUT_OPTION:
+        many = tuple(value) if isinstance(value, list | tuple) else None
+        if (value if many is None else many) == field.default:
+            continue
+        if field.name in WITHOUT_OPTION:
             continue
         option = _option(field.name)
         if isinstance(value, bool):
             words.append(option if value else f"--no-{option[2:]}")
+        elif many is not None:
+            words += [word for item in many for word in (option, str(item))]
         else:
             words += [option, str(value)]
     return shlex.join(words)

@@ -92,8 +92,9 @@ def polar_negation(text: str) -> str | None:
     """Negate every polar word by its prefix, else by "not" in front of it.
 
     Ours, not the paper's: it turns a row's meaning around where neither a verb nor an
-    antonym can (`assay.scanning.counterfactual`). A word counts as polar when the antonym table holds it and it is not a function
-    word. One that is negated already loses its "not".
+    antonym can (`assay.scanning.counterfactual`). A word counts as polar when the
+    antonym table holds it and it is not a function word. One that is negated already
+    loses its "not".
     """
 
     def negate(match: re.Match[str]) -> str:
