@@ -2,10 +2,11 @@
 
 "At a 5% poison ratio, percentile-based detection (15% low) achieves 100% recall with
 5.9% precision." Lowest is read as most negative: what raises the loss of the test
-inputs most. The sentence contradicts itself, as all poisons among 15 % of the rows would
-be a precision of 33 %. One poison among 17 of 20 rows is 5.9 %: those are the lowest
-85 %, and the paper's published code does flag these (its threshold of 0.15 becomes the
-percentile 85). The default is what the paper says; 0.85 gives what it printed.
+inputs most. The sentence contradicts itself, as all poisons among 15 % of the rows
+would be a precision of 33 %. One poison among 17 of 20 rows is 5.9 %: those are the
+lowest 85 %, and the paper's published code does flag these (its threshold of 0.15
+becomes the percentile 85). The default is what the paper says; 0.85 gives what it
+printed.
 """
 
 from __future__ import annotations
