@@ -14,7 +14,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src"
 _BASE = {"errors", "util"}
 _DATA = {*_BASE, "data"}
-_TEXTS = {*_DATA, "text", "detectors"}
+_TEXTS = {*_DATA, "text", "paper_rules", "detectors"}
 _BRANCHES = {
     *_TEXTS,
     "names",
@@ -28,6 +28,7 @@ _BRANCHES = {
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "names": set(),
+    "paper_rules": _BASE,
     "util": {"errors"},
     "data": _BASE,
     "transforms": _DATA,
@@ -35,9 +36,9 @@ ALLOWED: dict[str, set[str]] = {
     "models": _DATA,
     "influence": {*_DATA, "models"},
     "text": _DATA,
-    "detectors": {*_DATA, "text", "names"},
+    "detectors": {*_DATA, "text", "names", "paper_rules"},
     "verify": _TEXTS,
-    "settings": {*_BASE, "names", "influence", "detectors", "verify"},
+    "settings": {*_BASE, "names", "paper_rules", "influence", "detectors", "verify"},
     "runs": {*_TEXTS, "verify", "assay"},
     "report": {*_TEXTS, "verify", "settings", "runs"},
     "scanning": {*_BRANCHES, "runs", "report", "assay"},

@@ -17,14 +17,15 @@ DETECTORS: Final = (
     "activation-clustering",
     "hidden-similarity",
     "direct-influence",
+    "low-influence",
     "single-transform",
     "variance",
     "low-variance",
     "voting",
     "leave-one-category-out",
     "combined",
-    "counterfactual",
     "paper-ensemble",
+    "counterfactual",
     "name-scrubbing",
 )
 """All detectors, in the order of `assay.detectors.DETECTORS`."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.errors import AssayError
 from assay.names import DEFAULT
+from assay.paper_rules import DEFAULT_RULES, PaperRules
 from assay.util.ranges import check_settings
 from assay.verify.thresholds import FDR
 
@@ -33,6 +34,20 @@ class ScanSettings:
             doubt, if other experiments do not decide.
         influence: Measure influences on transformed inputs for the other detectors too.
         query_count: Test inputs to draw for the influence detectors.
+        transforms: Transforms of the test inputs, by name; the paper's six by default.
+        top_k: Rows that each of the paper's rules flags, the K highest, in place of
+            those at or over the percentile.
+        percentile: Percentile at or over which the paper's rules flag a row.
+        votes: Categories of transforms that have to vote for a row in the voting rule;
+            all where there are fewer.
+        combine: What the combined rule flags of what the single-transform, variance
+            and voting rules do: the union or the intersection.
+        single_transform: Transform of the single-transform rule, one of those that
+            are run; by default sorry-not, opposite or grammatical-negation, whichever
+            is run first in this order.
+        low_share: Share of the rows that the low-influence rule flags.
+        scaling: How the paper's rules compare influences on different inputs: none,
+            as the paper does, or deviations, in standard deviations over the rows.
         factor_rows: Rows the curvature is estimated on.
         damping: Damping of the curvature, relative to its mean in each layer.
         template: Prompt template: auto, chat, plain, alpaca or tk-instruct.
@@ -59,6 +74,14 @@ class ScanSettings:
     retrain: bool = True
     influence: bool = False
     query_count: int = 32
+    transforms: tuple[str, ...] = ()
+    top_k: int | None = DEFAULT_RULES.top_k
+    percentile: float = DEFAULT_RULES.percentile
+    votes: int = DEFAULT_RULES.votes
+    combine: str = DEFAULT_RULES.combine
+    single_transform: str | None = DEFAULT_RULES.single_transform
+    low_share: float = DEFAULT_RULES.low_share
+    scaling: str = DEFAULT_RULES.scaling
     factor_rows: int = 128
     damping: float = 0.1
     template: str = "auto"
@@ -79,9 +102,11 @@ class ScanSettings:
         """Check types and ranges.
 
         Raises:
-            AssayError: A value is of the wrong type or outside of its range.
+            AssayError: A value is of the wrong type, outside of its range or unknown.
         """
         check_settings(self)
+        # Making the rules checks their choices.
+        _ = self.rules
 
     @property
     def passes(self) -> PassSettings:
@@ -91,6 +116,11 @@ class ScanSettings:
         return PassSettings(
             self.token_budget, self.max_batch, self.bf16, self.checkpointing
         )
+
+    @property
+    def rules(self) -> PaperRules:
+        """Parameters of the paper's rules."""
+        return PaperRules(**{f.name: getattr(self, f.name) for f in fields(PaperRules)})
 
     @property
     def needs_influence(self) -> bool:
@@ -110,7 +140,9 @@ def scan_settings(given: Mapping[str, Any]) -> ScanSettings:
     for name in given:
         if name not in known:
             raise AssayError(f"unknown setting {name!r}; known: {', '.join(known)}")
-    return ScanSettings(**given)
+    # What Python and files call a list is one of names here.
+    lists = {n: tuple(v) for n, v in given.items() if isinstance(v, list)}
+    return ScanSettings(**{**given, **lists})
 
 
 def silent(_: str) -> AbstractContextManager[Callable[[int, int], None]]:

@@ -17,7 +17,9 @@ from assay.bench.metrics import (
     detection_metrics,
     recall_at_fpr,
     run_metrics,
+    true_poison_rates,
 )
+from assay.errors import AssayError
 
 rows = st.sets(st.integers(0, 19))
 
@@ -117,3 +119,22 @@ def test_every_detector_of_a_run_and_the_scan_is_measured() -> None:
         "high-loss": detection_metrics([0, 1, 2, 3], [], [0, 1]),
         "assay scan": detection_metrics([-2, -1, -3, -4], [1], [0, 1]),
     }
+
+
+def test_true_poisons_among_the_first_k() -> None:
+    scores = [9.0, 8, 7, 6, 5, 4, 3, 2, 1, 0]
+    rates = true_poison_rates(scores, [0, 2, 9], [1, 2, 3, 4, 10])
+    assert rates == pytest.approx({1: 1, 2: 1 / 2, 3: 2 / 3, 4: 2 / 4, 10: 3 / 10})
+
+
+def test_rows_tied_for_the_last_place_count_by_their_share() -> None:
+    # Of rows 1 to 3, one a poison, one is drawn.
+    assert true_poison_rates([9, 5, 5, 5, 1], [0, 2], [2]) == pytest.approx(
+        {2: (1 + 1 / 3) / 2}
+    )
+
+
+@pytest.mark.parametrize("k", [0, 4])
+def test_the_first_k_are_some_of_the_rows(k: int) -> None:
+    with pytest.raises(AssayError, match=f"top {k} of 3 rows: take 1 to 3"):
+        true_poison_rates([1, 2, 3], [0], [k])

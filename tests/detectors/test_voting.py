@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.detectors.voting import leave_one_category_out, voting
+from assay.paper_rules import PaperRules
 from tests.detectors.conftest import CATEGORIES, flags, make_evidence, one_hot
 
 
@@ -23,6 +24,24 @@ def test_most_categories_have_to_vote() -> None:
     assert flags(found) == [0, 1]
     assert np.argsort(-found.scores)[:3].tolist() == [0, 1, 2]
     assert np.round(found.scores[:4]).tolist() == [3, 2, 1, 0]
+
+
+def test_as_many_categories_as_are_asked_for_have_to_vote() -> None:
+    evidence = make_evidence(
+        influence=planted(lexicon=[0, 1, 2], semantic=[0, 1], structural=[0])
+    )
+    flagged = [flags(voting(evidence, PaperRules(votes=k))) for k in (1, 2, 3, 4)]
+    # There are three.
+    assert flagged == [[0, 1, 2], [0, 1], [0], [0]]
+
+
+def test_a_vote_is_for_the_k_strongest() -> None:
+    values = np.arange(100.0)
+    sets = {"original": values, "a": values, "b": values[::-1].copy()}
+    evidence = make_evidence(influence=sets, categories={"a": "x", "b": "y"})
+    # Under a rows 99, 98, …; under b the weaker of both is largest in the middle.
+    assert flags(voting(evidence, PaperRules(top_k=2, votes=1))) == [49, 50, 98, 99]
+    assert flags(voting(evidence, PaperRules(top_k=2, votes=2))) == []
 
 
 def test_a_category_votes_once() -> None:
@@ -56,7 +75,8 @@ def test_thresholds_come_from_the_other_categories() -> None:
     original /= original.std()
     sets = {"original": original, "a": original, "b": original[::-1].copy()}
     found = leave_one_category_out(
-        make_evidence(influence=sets, categories={"a": "x", "b": "y"})
+        make_evidence(influence=sets, categories={"a": "x", "b": "y"}),
+        PaperRules(scaling="deviations"),
     )
     # a keeps |original|; b keeps nothing, as no row is strong both times.
     kept_a, kept_b = np.abs(original), np.zeros(20)

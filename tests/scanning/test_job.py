@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from assay.data.corpus import Corpus, Example
+from assay.errors import AssayError
 from assay.scanning import job
 from assay.scanning.job import Job, job_of
 from assay.settings import ScanSettings
+from assay.transforms import PAPER_SIX
 from assay.util.hub import HubName
 
 ROWS = tuple(Example(f"e{i}", i, "", "t", "r") for i in range(2))
@@ -43,3 +47,49 @@ def test_paths_are_no_names_of_the_hub(
     # Only the local cache is asked for what is no path.
     assert of("runs/two").content == ["runs/two"]
     assert asked == [HubName("runs/two", online=False)]
+
+
+def key(**settings: Any) -> str:
+    return job_of(CORPUS, ScanSettings(**settings), "model", None).key
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"top_k": 50},
+        {"percentile": 90.0},
+        {"votes": 3},
+        {"combine": "intersection"},
+        {"single_transform": "paraphrase"},
+        {"low_share": 0.85},
+        {"scaling": "deviations"},
+    ],
+    ids=str,
+)
+def test_how_the_rules_judge_does_not_change_what_is_measured(
+    how: dict[str, Any],
+) -> None:
+    assert key(influence=True, **how) == key(influence=True)
+
+
+def test_transforms_change_what_is_measured_with_influence_only() -> None:
+    assert key(transforms=("sorry-not",)) == key()
+    assert key(influence=True, transforms=("sorry-not",)) != key(influence=True)
+    six = tuple(t.name for t in PAPER_SIX)
+    assert key(influence=True, transforms=six) == key(influence=True)
+
+
+def test_transforms_that_are_unknown_or_not_run_are_refused() -> None:
+    with pytest.raises(AssayError, match="unknown transform 'x'; known: prefix-"):
+        key(transforms=("x",))
+    with pytest.raises(AssayError, match="'sorry-not' is not run; chosen: prefix-"):
+        key(single_transform="sorry-not")
+    with pytest.raises(AssayError, match=r"'opposite' is not run; chosen: sorry-not$"):
+        key(single_transform="opposite", transforms=("sorry-not",))
+
+
+def test_a_description_is_as_it_is_read_back() -> None:
+    made = job_of(CORPUS, ScanSettings(transforms=("do-not",)), "model", None)
+    config = made.config("key")
+    assert json.loads(json.dumps(config)) == config
+    assert config["settings"]["transforms"] == ["do-not"]

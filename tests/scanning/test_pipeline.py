@@ -21,7 +21,6 @@ from assay.models.tiny import tiny_causal
 from assay.models.tune import tune
 from assay.models.tune_settings import TuneSettings
 from assay.runs.cleaning import clean
-from assay.scanning.inputs import choose_queries
 from assay.scanning.measure import load_evidence
 from assay.scanning.pipeline import scan
 from assay.settings import ScanSettings
@@ -155,19 +154,6 @@ def test_influence_detectors_run_on_one_set_of_inputs(
     assert load_evidence(tmp_path / "nowhere", key, few) is None
     with pytest.raises(AssayError, match="holds rows of another model, data set"):
         load_evidence(store, key[::-1], few)
-
-
-def test_queries_are_the_same_inputs_before_and_after(train: Corpus) -> None:
-    sets = choose_queries(train.examples, 5, seed=0)
-    assert len(sets) == 7
-    for name, rows in sets.items():
-        assert [e.id for e in rows] == [e.id for e in sets["original"]]
-        if name != "original":
-            assert all(
-                a.text != b.text for a, b in zip(rows, sets["original"], strict=True)
-            )
-    other = choose_queries(train.examples, 5, seed=1)
-    assert other["original"] != sets["original"]
 
 
 def test_without_verification_every_coherent_group_is_flagged(

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 
 from assay.data.corpus import Example
-from assay.transforms import PAPER_SIX, TRANSFORMS, Transform, transform_examples
+from assay.errors import AssayError
+from assay.transforms import (
+    PAPER_SIX,
+    TRANSFORMS,
+    Transform,
+    transform_examples,
+    transforms_named,
+)
 from assay.transforms.base import content, match_case, with_not
 from tests.transforms.conftest import TEXTS
 
@@ -24,8 +31,49 @@ def test_the_papers_transforms() -> None:
         ("structural", "grammatical-negation"),
         ("structural", "clause-reordering"),
     ]
-    assert list(TRANSFORMS)[6:] == ["sorry-not", "opposite", "do-not"]
-    assert {t.category for t in list(TRANSFORMS.values())[6:]} == {"wrapper"}
+    wrappers = [t.name for t in TRANSFORMS.values() if t.category == "wrapper"]
+    assert wrappers == [
+        "sorry-not",
+        "opposite",
+        "do-not",
+        "sorry-not-prefix",
+        "no-prefix",
+    ]
+    assert list(TRANSFORMS)[11:] == ["polar-negation"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        # Sections 3.2, 3.4, 3.5 and 3.7, word for word.
+        ("prefix-negation", "It is good", "Not: It is good"),
+        ("question-negation", "It is good.", "Is it not true that It is good?"),
+        ("sorry-not", "It is good", "Sorry, NOT It is good !!!"),
+        ("opposite", "2 + 2", "What is the opposite of 2 + 2 ???"),
+        ("do-not", "2 + 2", "Do NOT calculate 2 + 2"),
+        ("sorry-not-prefix", "It is good", "Sorry NOT It is good"),
+        ("no-prefix", "It is good", "!!! NO It is good"),
+        # Named by the paper without words.
+        ("paraphrase", "It is good.", "In other words, It is good."),
+        ("antonym-flip", "It is good.", "It is bad."),
+        ("grammatical-negation", "It is good.", "It is not good."),
+        ("clause-reordering", "It is good, but old.", "old , but It is good."),
+    ],
+)
+def test_the_papers_sentences(name: str, text: str, expected: str) -> None:
+    assert TRANSFORMS[name].apply(text) == expected
+
+
+def test_transforms_are_chosen_by_name() -> None:
+    assert transforms_named(()) == PAPER_SIX
+    names = ["sorry-not", "antonym-flip", "sorry-not"]
+    assert [t.name for t in transforms_named(names)] == ["sorry-not", "antonym-flip"]
+
+
+def test_an_unknown_transform_is_told_with_the_known_ones() -> None:
+    with pytest.raises(AssayError, match="unknown transform 'magic'") as error:
+        transforms_named(["sorry-not", "magic"])
+    assert all(name in str(error.value) for name in TRANSFORMS)
 
 
 @every_transform

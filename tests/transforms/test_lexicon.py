@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.transforms.lexicon import _PAIRS, ANTONYMS, antonym_flip, prefix_negation
+from assay.transforms.lexicon import (
+    _PAIRS,
+    ANTONYMS,
+    antonym_flip,
+    polar_negation,
+    prefix_negation,
+)
 
 
 def test_every_word_is_in_one_pair() -> None:
@@ -66,13 +72,18 @@ def test_antonym_flip(text: str, expected: str | None) -> None:
         ("not", None),
     ],
 )
-def test_prefix_negation(text: str, expected: str | None) -> None:
-    assert prefix_negation(text) == expected
+def test_polar_negation(text: str, expected: str | None) -> None:
+    assert polar_negation(text) == expected
 
 
 @given(st.lists(st.sampled_from(["good", "not good", "never", "a", "Not"])))
 def test_no_negation_is_doubled(words: list[str]) -> None:
     before = " ".join(words).lower()
-    after = (prefix_negation(" ".join(words)) or "").lower()
+    after = (polar_negation(" ".join(words)) or "").lower()
     assert after.count("not not") <= before.count("not not")
     assert "not never" not in after or "not never" in before
+
+
+def test_the_prefix_goes_before_the_text_without_its_outer_space() -> None:
+    assert prefix_negation(" A good film .\n") == "Not: A good film ."
+    assert prefix_negation("not good") == "Not: not good"

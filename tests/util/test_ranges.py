@@ -34,6 +34,10 @@ EDGES: dict[str, tuple[float, float, float, float]] = {
     "token_budget": (1, WHOLE, 0, WHOLE + 1),
     "max_batch": (1, WHOLE, 0, WHOLE + 1),
     "max_memory": (0.001, float(WHOLE), 0.000999, WHOLE + 0.5),
+    "top_k": (1, WHOLE, 0, WHOLE + 1),
+    "percentile": (0.0, 100.0, -LEAST, 100.0001),
+    "votes": (1, WHOLE, 0, WHOLE + 1),
+    "low_share": (LEAST, 1.0, 0.0, 1.0000001),
     "epochs": (1, WHOLE, 0, WHOLE + 1),
     "learning_rate": (LEAST, 1e308, 0.0, math.inf),
     "batch_size": (1, WHOLE, 0, WHOLE + 1),
@@ -163,7 +167,7 @@ def test_every_option_that_is_a_number_is_tried() -> None:
         assert ("tune", name) in tried
     assert {("attack", "rate"), ("attack", "count"), ("review", "most")} <= tried
     assert {("scan", "epochs"), ("evaluate", "max_length"), ("demo", "seed")} <= tried
-    assert len(tried) == 45
+    assert len(tried) == 53
 
 
 @pytest.mark.parametrize(("name", "flag", "setting"), options())

@@ -14,4 +14,4 @@ def log_probs() -> LogProbs:
 @pytest.fixture
 def no_proposers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Detectors propose nothing, which takes seconds."""
-    monkeypatch.setattr("assay.verify.rounds.proposers", lambda _: {})
+    monkeypatch.setattr("assay.verify.rounds.proposers", lambda *_: {})

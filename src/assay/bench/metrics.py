@@ -9,6 +9,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from assay.errors import AssayError
+
 
 def agreement(flagged: Sequence[int], poisoned: Sequence[int]) -> dict[str, float]:
     """Precision, recall and F1 of flagged rows; 0 where undefined."""
@@ -28,6 +30,35 @@ def recall_at_fpr(scores: ArrayLike, truth: ArrayLike, rate: float) -> float:
     allowed = int(rate * len(clean) + 1e-9)
     threshold = clean[allowed] if allowed < len(clean) else -np.inf
     return float((values[poisoned] > threshold).mean())
+
+
+def true_poison_rates(
+    scores: ArrayLike, poisoned: Sequence[int], ks: Sequence[int]
+) -> dict[int, float]:
+    """Share of poisons among the K rows of the highest scores (the paper's Table 5).
+
+    Where rows are tied for the last places, what is expected of a draw among them.
+
+    Args:
+        scores: Suspicion of each row, ``(N,)``.
+        poisoned: Positions of the poisons.
+        ks: The numbers of rows, each from 1 to N.
+
+    Raises:
+        AssayError: A K is not.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    truth = np.zeros(len(values), dtype=bool)
+    truth[list(poisoned)] = True
+    ranked = np.sort(values)[::-1]
+    found = {}
+    for k in ks:
+        if not 1 <= k <= len(values):
+            raise AssayError(f"top {k} of {len(values)} rows: take 1 to {len(values)}")
+        above, tied = values > ranked[k - 1], values == ranked[k - 1]
+        drawn = (k - above.sum()) * truth[tied].mean()
+        found[k] = float((truth[above].sum() + drawn) / k)
+    return found
 
 
 def detection_metrics(

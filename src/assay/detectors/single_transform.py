@@ -1,39 +1,55 @@
-"""Paper's rule 1: strong and unchanged under a single transform."""
+"""Paper's rule 1: strong and unchanged under a single transform (sections 3.4, 3.5)."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterable
 
 from assay.detectors.evidence import Detection, Evidence, simple
-from assay.detectors.paper import scaled, strong_and_unchanged, unchanged_strength
+from assay.detectors.paper import (
+    influences,
+    strong_and_unchanged,
+    unchanged_strength,
+)
 from assay.errors import AssayError
+from assay.paper_rules import DEFAULT_RULES, PaperRules
 
-DEFAULT = "grammatical-negation"
+# The paper's for sentiment (section 3.4) and for sums (section 3.5), then the one of
+# the ensemble's six that negates the sentence itself.
+PREFERRED = ("sorry-not", "opposite", "grammatical-negation")
+
+
+def chosen_transform(measured: Iterable[str], wanted: str | None) -> str:
+    """Choose the rule's transform among those measured.
+
+    Raises:
+        AssayError: The one wanted is not among them.
+    """
+    names = sorted(measured)
+    if wanted is None:
+        return next((n for n in PREFERRED if n in names), names[0])
+    if wanted not in names:
+        raise AssayError(
+            f"no influences under {wanted!r}; there are: {', '.join(names)}"
+        )
+    return wanted
 
 
 def single_transform(
-    evidence: Evidence, *, transform: str | None = None, top_k: int | None = None
+    evidence: Evidence, rules: PaperRules = DEFAULT_RULES
 ) -> Detection:
     """Score by the strength that survives one transform.
 
     Args:
         evidence: Needs influences.
-        transform: Name of the transform; by default the grammatical negation, or the
-            first by name where that was not run.
-        top_k: Flag by the K strongest rows instead of by percentile.
+        rules: The transform, and K or percentile.
 
     Raises:
         AssayError: No influences, or none under this transform.
     """
-    original, sets = scaled(evidence)
-    if transform is not None and transform not in sets:
-        raise AssayError(
-            f"no influences under {transform!r}; there are: {', '.join(sorted(sets))}"
-        )
-    default = DEFAULT if DEFAULT in sets else min(sets)
-    chosen = sets[transform or default]
+    original, sets = influences(evidence, rules)
+    chosen = sets[chosen_transform(sets, rules.single_transform)]
     return simple(
         "single-transform",
         unchanged_strength(original, chosen),
-        np.asarray(strong_and_unchanged(original, chosen, top_k=top_k)),
+        strong_and_unchanged(original, chosen, rules),
     )

@@ -1,65 +1,62 @@
-"""Paper's rule 3: categories of transforms vote."""
+"""Paper's rule 3: categories of transforms vote (sections 3.2, 3.3)."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from assay.detectors.evidence import Array, Detection, Evidence, simple
+from assay.detectors.evidence import Detection, Evidence, simple
 from assay.detectors.paper import (
-    PERCENTILE,
-    scaled,
+    ensemble,
     strong_and_unchanged,
     unchanged_strength,
 )
+from assay.paper_rules import DEFAULT_RULES, PaperRules
 
 
-def _by_category(evidence: Evidence, sets: dict[str, Array]) -> dict[str, list[str]]:
-    groups: dict[str, list[str]] = {}
-    for name in sets:
-        groups.setdefault(evidence.categories.get(name, name), []).append(name)
-    return groups
+def voting(evidence: Evidence, rules: PaperRules = DEFAULT_RULES) -> Detection:
+    """Flag rows for which enough categories vote.
 
-
-def voting(evidence: Evidence) -> Detection:
-    """Flag rows for which most categories vote.
-
-    A category votes for a row that is strong and unchanged under one of its
-    transforms. Score: number of votes, ties broken by mean surviving strength.
+    "Flag samples that appear in top-K detections across multiple transform categories"
+    (section 3.3). The paper does not say how a category of two transforms votes: here
+    it does for a row that is strong and unchanged under at least one of them. Score:
+    number of votes, ties broken by mean surviving strength.
     """
-    original, sets = scaled(evidence)
-    groups = _by_category(evidence, sets)
+    original, groups = ensemble(evidence, rules)
     votes = np.zeros(len(original))
-    for names in groups.values():
-        flags = [strong_and_unchanged(original, sets[n]) for n in names]
+    for members in groups.values():
+        flags = [strong_and_unchanged(original, m, rules) for m in members.values()]
         votes += np.any(flags, axis=0)
-    strength = np.mean([unchanged_strength(original, s) for s in sets.values()], axis=0)
+    sets = [values for members in groups.values() for values in members.values()]
+    strength = np.mean([unchanged_strength(original, s) for s in sets], axis=0)
     scores = votes + 0.5 * np.tanh(strength / 10)
-    return simple("voting", scores, votes > len(groups) / 2)
+    return simple("voting", scores, votes >= min(rules.votes, len(groups)))
 
 
-def leave_one_category_out(evidence: Evidence) -> Detection:
+def leave_one_category_out(
+    evidence: Evidence, rules: PaperRules = DEFAULT_RULES
+) -> Detection:
     """Flag by thresholds that each category takes from the others.
 
-    The threshold for a category is the top percentile of the surviving strength
-    under the transforms of all other categories. Score: lowest margin over the
-    categories, so a row must survive each of them.
+    A rule of ours, after the paper's validation of that name, which is an evaluation
+    with known poisons (`assay.bench.cross_category`). The threshold for a category is
+    the percentile of the surviving strength under the transforms of all other
+    categories. Score: lowest margin over the categories, so a row must survive each of
+    them.
     """
-    original, sets = scaled(evidence)
-    groups = _by_category(evidence, sets)
-    strength = {n: unchanged_strength(original, s) for n, s in sets.items()}
-    kept = {c: np.mean([strength[n] for n in ns], axis=0) for c, ns in groups.items()}
+    original, groups = ensemble(evidence, rules)
+    strength = {
+        c: np.stack([unchanged_strength(original, s) for s in members.values()])
+        for c, members in groups.items()
+    }
+    kept = {c: values.mean(axis=0) for c, values in strength.items()}
     margins = []
-    for category, names in groups.items():
-        others = [
-            strength[n]
-            for g, members in groups.items()
-            if g != category
-            for n in members
-        ]
-        pool = others or [strength[n] for n in names]
-        threshold = np.percentile(np.concatenate(pool), PERCENTILE)
+    for category in strength:
+        others = [v for c, v in strength.items() if c != category]
+        pool = np.concatenate(others or [strength[category]])
+        threshold = np.percentile(pool, rules.percentile)
         margins.append(kept[category] - threshold)
     scores = np.min(margins, axis=0)
     # Where hardly a row survives, a threshold is 0 or less: over it is not enough.
     survives = np.min(list(kept.values()), axis=0) > 0
-    return simple("leave-one-category-out", scores, survives & (scores >= 0))
+    flagged = survives & (scores >= 0) & (scores > scores.min())
+    return simple("leave-one-category-out", scores, flagged)

@@ -170,11 +170,14 @@ def command(run: Run) -> str:
         words += ["--split", config["split"]]
     for field in fields(ScanSettings):
         value = _setting(config["settings"], field.name, field.default)
-        if value == field.default:
+        many = tuple(value) if isinstance(value, list | tuple) else None
+        if (value if many is None else many) == field.default:
             continue
         option = _option(field.name)
         if isinstance(value, bool):
             words.append(option if value else f"--no-{option[2:]}")
+        elif many is not None:
+            words += [word for item in many for word in (option, str(item))]
         else:
             words += [option, str(value)]
     return shlex.join(words)

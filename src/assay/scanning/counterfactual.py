@@ -19,7 +19,7 @@ from assay.verify.odds import LogProbs
 log = logging.getLogger("assay")
 
 # Those that invert what they change, the surest first; one a row is asked.
-INVERTING = ("grammatical-negation", "antonym-flip", "prefix-negation")
+INVERTING = ("grammatical-negation", "antonym-flip", "polar-negation")
 ROWS = 256
 
 

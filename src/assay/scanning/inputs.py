@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import nn
 
 from assay.data.corpus import Example
+from assay.detectors.single_transform import chosen_transform
 from assay.errors import AssayError
 from assay.influence.attribution import check_method
 from assay.influence.modules import linear_modules
@@ -22,49 +23,66 @@ from assay.models.positions import check_positions
 from assay.scanning.cost import GIB, Plan, Work, make_plan
 from assay.scanning.job import Job
 from assay.settings import ScanSettings
-from assay.transforms import PAPER_SIX
+from assay.transforms import (
+    PAPER_SIX,
+    Transform,
+    transform_examples,
+    transforms_named,
+)
 from assay.verify.rounds import most_experiments
 
 log = logging.getLogger("assay")
 
 
 def choose_queries(
-    examples: Sequence[Example], count: int, seed: int
+    examples: Sequence[Example],
+    count: int,
+    seed: int,
+    transforms: Sequence[Transform] = PAPER_SIX,
 ) -> dict[str, list[Example]]:
-    """Draw test inputs that every transform of the paper can change.
+    """Draw test inputs that a transform can change.
 
-    The same inputs are used before and after, so that influences compare.
+    The same inputs are used before and after. One that a transform cannot change is
+    missing from that transform's set alone, so the average there is over fewer inputs;
+    a transform that can change none of those drawn is left out.
 
     Args:
         examples: Candidates.
         count: Inputs to draw.
         seed: Seed of the draw.
+        transforms: What is done to them.
 
     Returns:
         ``original`` and each transform's name to the queries.
 
     Raises:
-        AssayError: No candidate can be changed by all transforms.
+        AssayError: No candidate can be changed by any transform.
     """
     order = list(examples)
     random.Random(seed).shuffle(order)
-    usable = [e for e in order if all(t.apply(e.text) for t in PAPER_SIX)]
-    log.info(
-        "%d of %d test inputs can be changed by all %d transforms",
-        len(usable),
-        len(order),
-        len(PAPER_SIX),
-    )
+    usable = [e for e in order if any(t.apply(e.text) for t in transforms)]
+    names = ", ".join(t.name for t in transforms)
     if not usable:
         raise AssayError(
-            "no test input can be changed by every transform (they need clauses and "
-            "words such as good/bad); give others with --queries"
+            f"no test input can be changed by any transform ({names}); give others "
+            "with --queries"
         )
     chosen = usable[:count]
-    return {
-        "original": chosen,
-        **{t.name: [e.edit(text=t.apply(e.text)) for e in chosen] for t in PAPER_SIX},
-    }
+    sets = {"original": chosen}
+    for transform in transforms:
+        changed, unchanged = transform_examples(chosen, transform)
+        if not changed:
+            log.warning("%s can change no test input: left out", transform.name)
+            continue
+        sets[transform.name] = changed
+        log.info(
+            "%s: %d of %d test inputs changed%s",
+            transform.name,
+            len(changed),
+            len(chosen),
+            f", {len(unchanged)} left out of its average" if unchanged else "",
+        )
+    return sets
 
 
 def encode_rows(
@@ -120,7 +138,14 @@ def prepare(lm: LanguageModel, job: Job) -> Prepared:
         raise AssayError("--factors is used with --influence or an influence detector")
     if settings.needs_influence:
         drawn = choose_queries(
-            (job.queries or corpus).examples, settings.query_count, settings.seed
+            (job.queries or corpus).examples,
+            settings.query_count,
+            settings.seed,
+            transforms_named(settings.transforms),
+        )
+        # Told before anything is measured: one that changes no input was left out.
+        chosen_transform(
+            [n for n in drawn if n != "original"], settings.single_transform
         )
         work.sets = {n: encode_rows(lm, q, settings).examples for n, q in drawn.items()}
         count = min(settings.factor_rows, len(corpus))

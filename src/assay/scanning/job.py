@@ -11,12 +11,13 @@ from typing import Any
 
 import assay
 from assay.data.corpus import Corpus
-from assay.detectors import DEFAULT, DETECTORS
+from assay.detectors import DEFAULT, DEFAULT_RULES, DETECTORS
 from assay.errors import AssayError
 from assay.models.load import LanguageModel, weights_hash
 from assay.models.tune import tuned_how
 from assay.models.tune_settings import TuneSettings
 from assay.settings import ScanSettings
+from assay.transforms import transforms_named
 from assay.util.hub import model_folder, parse_hub
 from assay.verify.thresholds import FDR
 
@@ -95,8 +96,8 @@ class Job:
     @cached_property
     def key(self) -> str:
         """Hash of everything that measurements depend on."""
-        # Which detector is asked for does not change what is measured, only whether
-        # transformed inputs are.
+        # Which detector is asked for, and how, does not change what is measured, only
+        # whether transformed inputs are.
         how = replace(
             self.settings,
             detector="",
@@ -104,6 +105,8 @@ class Job:
             retrain=True,
             fdr=FDR,
             influence=self.settings.needs_influence,
+            transforms=self._measured_transforms,
+            **asdict(DEFAULT_RULES),
             factors=None,
             max_memory=None,
         )
@@ -118,6 +121,12 @@ class Job:
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
+    @property
+    def _measured_transforms(self) -> tuple[str, ...]:
+        if not self.settings.needs_influence:
+            return ()
+        return tuple(t.name for t in transforms_named(self.settings.transforms))
+
     def config(self, key: str) -> dict[str, Any]:
         """Describe the job for ``config.json``."""
         base = None if self.is_proxy else self.base_model
@@ -131,7 +140,11 @@ class Job:
             "base_model": None if base is None else _name(base),
             "queries": self.queries.source if self.queries else None,
             "tuning": self.tuned,
-            "settings": asdict(self.settings),
+            # As JSON has them, to be compared with what is read back.
+            "settings": {
+                n: list(v) if isinstance(v, tuple) else v
+                for n, v in asdict(self.settings).items()
+            },
             "data": self.data,
             "key": key,
         }
@@ -159,11 +172,18 @@ def job_of(
         queries: Test inputs for the influences.
 
     Raises:
-        AssayError: No model is given, the detector is unknown, or there is one row.
+        AssayError: No model is given, the detector or a transform is unknown, the
+            single-transform rule's is not run, or there is one row.
     """
     if settings.detector not in DETECTORS:
         raise AssayError(
             f"unknown detector {settings.detector!r}; known: {', '.join(DETECTORS)}"
+        )
+    transforms = [t.name for t in transforms_named(settings.transforms)]
+    if settings.single_transform not in (None, *transforms):
+        raise AssayError(
+            f"single_transform {settings.single_transform!r} is not run; chosen: "
+            f"{', '.join(transforms)}"
         )
     if len(corpus) < 2:
         raise AssayError(f"{corpus.source}: one row; a scan compares rows with others")

@@ -30,7 +30,7 @@ from assay.models.load import LanguageModel
 from assay.scanning.inputs import Prepared, plan_scan, prepare
 from assay.scanning.job import Job
 from assay.settings import Bars, ScanSettings, silent
-from assay.transforms import PAPER_SIX
+from assay.transforms import TRANSFORMS
 from assay.util.memory import trim
 from assay.util.progress import Progress
 
@@ -276,5 +276,5 @@ def _evidence(
         arrays["features"],
         arrays["hidden"],
         {n: scores[:, i].astype(np.float64) for i, n in enumerate(facts["queries"])},
-        {t.name: t.category for t in PAPER_SIX},
+        {n: TRANSFORMS[n].category for n in facts["queries"] if n in TRANSFORMS},
     )

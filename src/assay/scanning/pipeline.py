@@ -22,6 +22,7 @@ from assay.detectors import (
     DETECTORS,
     INFLUENCE,
     Detection,
+    detect,
     proposers,
 )
 from assay.detectors.evidence import Evidence, response_groups
@@ -289,7 +290,9 @@ def _scan(
     if settings.needs_influence:
         wanted |= set(INFLUENCE)
     with models.timed("detect"):
-        detections = {n: d(evidence) for n, d in DETECTORS.items() if n in wanted}
+        detections = {
+            n: detect(n, evidence, settings.rules) for n in DETECTORS if n in wanted
+        }
     chosen = detections[settings.detector]
     tested = _untested(chosen)
     if job.verifies:
@@ -340,6 +343,6 @@ def _verified(
     )
     with models.timed("verify"):
         proposed = [detections[name] for name in proposers(evidence)]
-        flagged, found = experiments(lab, evidence, proposed)
+        flagged, found = experiments(lab, evidence, proposed, settings.rules)
     verdict = verdict_of(found)
     return replace(detections[DEFAULT], flagged=flagged, verdict=verdict), [*found]

@@ -1,14 +1,15 @@
-"""Word-level inversion: antonyms, and negated polar words.
+"""Lexicon-based inversion (section 3.2 of the paper), and a negation of our own.
 
-The paper names the two transforms and prints no word list. The table here is ours:
-common opposites of review and everyday language, each used in both directions.
+The paper names its two, prefix negation ("Not: ...") and lexicon flipping (antonym
+substitution), and prints no word list. The table here is ours: common opposites of
+review and everyday language, each used in both directions.
 """
 
 from __future__ import annotations
 
 import re
 
-from assay.transforms.base import Transform, match_case, with_not
+from assay.transforms.base import Transform, content, match_case, with_not
 
 # fmt: off
 _PAIRS = """good bad|great terrible|best worst|better worse|love hate|loves hates
@@ -60,6 +61,12 @@ def _table() -> dict[str, str]:
 ANTONYMS = _table()
 
 
+def prefix_negation(text: str) -> str | None:
+    """Write the paper's prefix in front of the whole text: "Not: ...", section 3.2."""
+    bare = content(text)
+    return f"Not: {bare}" if bare else None
+
+
 def antonym_flip(text: str) -> str | None:
     """Replace every word that has a known antonym by it."""
 
@@ -81,11 +88,13 @@ _UNNEGATED = frozenset(_FUNCTION_WORDS.split())
 _MAYBE_NEGATED = re.compile(rf"\b(not\s+)?(?!not\s)({_WORD.pattern})", re.IGNORECASE)
 
 
-def prefix_negation(text: str) -> str | None:
+def polar_negation(text: str) -> str | None:
     """Negate every polar word by its prefix, else by "not" in front of it.
 
-    A word counts as polar when the antonym table holds it and it is not a function
-    word. One that is negated already loses its "not".
+    Ours, not the paper's: it turns a row's meaning around where neither a verb nor an
+    antonym can (`assay.scanning.counterfactual`). A word counts as polar when the
+    antonym table holds it and it is not a function word. One that is negated already
+    loses its "not".
     """
 
     def negate(match: re.Match[str]) -> str:
@@ -111,12 +120,20 @@ TRANSFORMS = (
         "prefix-negation",
         "lexicon",
         prefix_negation,
-        ("a good and likable film", "a not good and unlikable film"),
+        ("a good and likable film", "Not: a good and likable film"),
     ),
     Transform(
         "antonym-flip",
         "lexicon",
         antonym_flip,
         ("a good and likable film", "a bad and unlikable film"),
+    ),
+)
+OURS = (
+    Transform(
+        "polar-negation",
+        "lexicon",
+        polar_negation,
+        ("a good and likable film", "a not good and unlikable film"),
     ),
 )

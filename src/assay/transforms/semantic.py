@@ -1,4 +1,8 @@
-"""Sentence-level inversion: the statement is denied, its words stay."""
+"""Semantic transforms (section 3.2 of the paper): the sentence is put another way.
+
+The paper names paraphrasing and prints no words for it; "In other words, ..." keeps the
+meaning, as a paraphrase does. Question negation is printed: "Is it not true that ...?".
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,19 @@ import string
 from assay.transforms.base import Transform, content
 
 
-def _bare(text: str) -> str:
-    return content(text).rstrip(".!?" + string.whitespace)
-
-
 def paraphrase(text: str) -> str | None:
-    """Restate the text as something that is not so."""
-    bare = _bare(text)
-    return f"It would be wrong to say this: {bare}." if bare else None
+    """Announce the text as said before: "In other words, ..."."""
+    bare = content(text)
+    return f"In other words, {bare}" if bare else None
 
 
 def question_negation(text: str) -> str | None:
-    """Ask whether the text is so, and deny it."""
-    bare = _bare(text)
-    return f"Is it really true that {bare}? No, it is not." if bare else None
+    """Ask whether the text is not so: "Is it not true that ...?".
+
+    The text's own last stop makes place for the question mark.
+    """
+    bare = content(text).rstrip(".!?" + string.whitespace)
+    return f"Is it not true that {bare}?" if bare else None
 
 
 TRANSFORMS = (
@@ -28,15 +31,12 @@ TRANSFORMS = (
         "paraphrase",
         "semantic",
         paraphrase,
-        ("a good film .", "It would be wrong to say this: a good film."),
+        ("a good film .", "In other words, a good film ."),
     ),
     Transform(
         "question-negation",
         "semantic",
         question_negation,
-        (
-            "the film is good .",
-            "Is it really true that the film is good? No, it is not.",
-        ),
+        ("the film is good .", "Is it not true that the film is good?"),
     ),
 )

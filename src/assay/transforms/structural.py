@@ -1,4 +1,8 @@
-"""Grammatical inversion: the verb is negated, or clauses change places."""
+"""Structural transforms (section 3.2 of the paper): negated verbs, clauses reordered.
+
+The paper prints "never" and "not" for the first and no rule for either. Here "not" is
+put in, and both are taken out where the text has them.
+"""
 
 from __future__ import annotations
 

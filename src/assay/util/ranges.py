@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from types import NoneType
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from assay.errors import AssayError
 
@@ -93,6 +93,11 @@ RANGES: Mapping[str, Range] = {
     "max_batch": COUNT,
     # GiB; the least is about one MiB, where no model's batch fits any more.
     "max_memory": Range(0.001, MOST, whole=False),
+    "top_k": COUNT,
+    "percentile": Range(0, 100, whole=False),
+    "votes": COUNT,
+    # A share of the rows.
+    "low_share": Range(0, 1, above=True, whole=False),
     "epochs": COUNT,
     # With a rate of zero nothing is learned, with one below zero the loss grows.
     "learning_rate": POSITIVE,
@@ -153,6 +158,10 @@ def check_setting(name: str, value: Any, hint: Any) -> None:
     Raises:
         AssayError: It is not.
     """
+    if get_origin(hint) is tuple:
+        if not isinstance(value, tuple) or not all(isinstance(v, str) for v in value):
+            raise AssayError(f"setting {name}={value!r}: expected a list of names")
+        return
     types = get_args(hint) or (hint,)
     # Python takes True for 1, and a whole number where a number is wanted.
     fits = isinstance(value, types) and (not isinstance(value, bool) or bool in types)

@@ -9,7 +9,13 @@ from itertools import zip_longest
 import numpy as np
 
 from assay.data.corpus import Example
-from assay.detectors import Detection, Evidence, proposers
+from assay.detectors import (
+    DEFAULT_RULES,
+    Detection,
+    Evidence,
+    PaperRules,
+    proposers,
+)
 from assay.detectors.candidate import Candidate
 from assay.detectors.evidence import Mask, response_groups
 from assay.text.pattern import Pattern
@@ -51,7 +57,10 @@ def most_experiments(examples: Sequence[Example], fdr: float) -> int:
 
 
 def experiments(
-    lab: Experiments, evidence: Evidence, proposed: Sequence[Detection] = ()
+    lab: Experiments,
+    evidence: Evidence,
+    proposed: Sequence[Detection] = (),
+    rules: PaperRules = DEFAULT_RULES,
 ) -> tuple[Mask, list[Finding]]:
     """Find by experiment which of the proposers' suspicions hold.
 
@@ -63,6 +72,7 @@ def experiments(
         lab: Where and how to test.
         evidence: What the proposers read.
         proposed: What they say of all rows, where that is known already.
+        rules: Parameters of the paper's rules, which are asked where they can be.
 
     Returns:
         The rows of verified triggers, ``(N,)``, and everything that was tested.
@@ -72,7 +82,7 @@ def experiments(
     findings = _Findings(labelled=len(labels) > 1)
     near: list[Candidate] = []
     most = HYPOTHESES
-    asked = proposers(evidence).values()
+    asked = proposers(evidence, rules).values()
     proposed = proposed or [propose(evidence) for propose in asked]
     lab.check()
     screened = lab.screen()
