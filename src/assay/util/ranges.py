@@ -110,6 +110,9 @@ RANGES: Mapping[str, Range] = {
     # Of `assay attack`: a share of the rows, or rows.
     "rate": Range(0, 1, above=True, whole=False),
     "count": COUNT,
+    # Of `assay pool`.
+    "rows": COUNT,
+    "tasks": COUNT,
     # Of `assay review`: rows to show.
     "most": COUNT,
 }
