@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from assay.attacks.wan import clean_label, carrier_rows, dirty_label, put_trigger
+from assay.attacks.wan import carrier_rows, clean_label, dirty_label, put_trigger
 from assay.data.corpus import Corpus, Example
 
 
