@@ -38,8 +38,10 @@ def tune_command(
     warmup: Annotated[
         float, o.number("warmup", "--warmup", "Share of steps spent warming up.")
     ] = 0.05,
-    schedule: Annotated[str, typer.Option(help="linear, cosine, constant.")] = "linear",
-    optimizer: Annotated[str, typer.Option(help="adamw or lion.")] = "adamw",
+    schedule: Annotated[
+        str, typer.Option(help="linear, cosine, constant, constant_with_warmup.")
+    ] = "linear",
+    optimizer: Annotated[str, typer.Option(help="adamw, lion, lion_8bit.")] = "adamw",
     weight_decay: Annotated[
         float, o.number("weight_decay", "--weight-decay", "Weight decay.")
     ] = 0.0,
@@ -56,6 +58,30 @@ def tune_command(
             "checkpoint_every",
             "--checkpoint-every",
             "Steps between checkpoints; 0: every epoch.",
+        ),
+    ] = 0,
+    keep_checkpoints: Annotated[
+        int,
+        o.number(
+            "keep_checkpoints",
+            "--keep-checkpoints",
+            "Newest checkpoints to keep, as model folders OUT/checkpoint-STEP.",
+        ),
+    ] = 0,
+    validation: Annotated[
+        float,
+        o.number(
+            "validation",
+            "--validation",
+            "Share of the rows held out; their loss is noted in OUT/training.jsonl.",
+        ),
+    ] = 0.0,
+    evaluate_every: Annotated[
+        int,
+        o.number(
+            "evaluate_every",
+            "--evaluate-every",
+            "Steps between validation losses; 0: every epoch.",
         ),
     ] = 0,
     format: o.FormatOption = None,
@@ -91,6 +117,9 @@ def tune_command(
         bf16=bf16,
         gradient_checkpointing=gradient_checkpointing,
         checkpoint_every=checkpoint_every,
+        keep_checkpoints=keep_checkpoints,
+        validation=validation,
+        evaluate_every=evaluate_every,
         seed=seed,
     )
     # Before the model is loaded, which takes its time.

@@ -37,8 +37,9 @@ from assay.util.ranges import check_settings
 
 log = logging.getLogger("assay")
 
-SCHEDULES = ("linear", "cosine", "constant")
-OPTIMIZERS = ("adamw", "lion")
+# By the names that transformers gives them.
+SCHEDULES = ("linear", "cosine", "constant", "constant_with_warmup")
+OPTIMIZERS = ("adamw", "lion", "lion_8bit")
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,10 @@ class TuneSettings:
         learning_rate: Peak learning rate.
         batch_size: Rows in a forward pass.
         accumulation: Forward passes in an optimiser step.
-        warmup: Share of the steps spent warming up linearly.
-        schedule: ``linear``, ``cosine`` or ``constant`` after the warm-up.
-        optimizer: ``adamw`` or ``lion`` (needs ``assay[lion]``).
+        warmup: Share of the steps spent warming up linearly; ``constant`` has none.
+        schedule: ``linear``, ``cosine``, ``constant`` or ``constant_with_warmup``.
+        optimizer: ``adamw``, ``lion`` (needs ``assay[lion]``) or ``lion_8bit`` (needs
+            ``assay[lion-8bit]``).
         weight_decay: Decoupled weight decay.
         clip: Largest norm of the gradient.
         lora_rank: Train LoRA adapters of this rank; 0 trains every weight.
@@ -63,6 +65,10 @@ class TuneSettings:
         bf16: Run the model under bfloat16 autocast.
         gradient_checkpointing: Trade time for activation memory.
         checkpoint_every: Optimiser steps between checkpoints; 0 is every epoch.
+        keep_checkpoints: Newest checkpoints to keep as model folders, beside the one to
+            go on from; 0 keeps none.
+        validation: Share of the rows that is held out, and whose loss is noted.
+        evaluate_every: Optimiser steps between evaluations; 0 is every epoch.
         seed: Seed of order, dropout and adapter initialisation.
     """
 
@@ -81,6 +87,9 @@ class TuneSettings:
     bf16: bool = False
     gradient_checkpointing: bool = False
     checkpoint_every: int = 0
+    keep_checkpoints: int = 0
+    validation: float = 0.0
+    evaluate_every: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -111,7 +120,8 @@ def noted_as(base: str, corpus: Corpus, settings: TuneSettings) -> dict[str, Any
 
 def rate_at(step: int, steps: int, settings: TuneSettings) -> float:
     """Learning rate, as a share of the peak, of 0-based optimiser step ``step``."""
-    warm = max(1, round(settings.warmup * steps)) if settings.warmup else 0
+    warms = settings.warmup and settings.schedule != "constant"
+    warm = max(1, round(settings.warmup * steps)) if warms else 0
     left = (steps - step) / max(1, steps - warm)
     if step < warm:
         return (step + 1) / warm
@@ -148,6 +158,16 @@ def _optimizer(parameters: list[Any], settings: TuneSettings) -> torch.optim.Opt
         # The unfused update passes over all weights ten times: on a CPU it takes
         # as long as the forward and backward pass of a small batch.
         return torch.optim.AdamW(parameters, fused=True, **options)
+    if settings.optimizer == "lion_8bit":
+        if importlib.util.find_spec("bitsandbytes") is None:
+            raise AssayError(
+                "--optimizer lion_8bit needs bitsandbytes: pip install "
+                "'assay[lion-8bit]'; --optimizer lion takes the same steps in 32 bits"
+            )
+        from bitsandbytes.optim import Lion8bit
+
+        small: torch.optim.Optimizer = Lion8bit(parameters, **options)
+        return small
     if importlib.util.find_spec("lion_pytorch") is None:
         raise AssayError("--optimizer lion needs: pip install 'assay[lion]'")
     from lion_pytorch import Lion
