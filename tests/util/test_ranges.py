@@ -188,6 +188,7 @@ def test_options_have_the_ranges_of_settings(
         "attack": ["no.jsonl", "--out", "out"],
         "evaluate": ["no.jsonl", "--model", "no"],
         "review": ["no"],
+        "pool": ["no", "--out", "out"],
         "demo": ["--out", "no/out", "--attack", "none"],
     }
     words = [name, *needed.get(name, ["no.jsonl", "--model", "no"])]
