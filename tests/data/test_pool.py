@@ -94,7 +94,7 @@ def test_pools_that_cannot_be_drawn(
 
 
 def test_files_that_are_no_tasks(tasks: Path, tmp_path: Path) -> None:
-    with pytest.raises(AssayError, match="expected a folder of task files"):
+    with pytest.raises(AssayError, match="no such folder of task files"):
         draw_pool(tmp_path / "none", rows=1)
     (tmp_path / "empty").mkdir()
     with pytest.raises(AssayError, match="no task files"):

@@ -45,7 +45,7 @@ def task_files(folder: Path) -> list[Path]:
         AssayError: There is no such folder, or no JSON file in it.
     """
     if not folder.is_dir():
-        raise AssayError(f"{folder}: expected a folder of task files (TASK.json)")
+        raise AssayError(f"{folder}: no such folder of task files (TASK.json)")
     files = sorted(p for p in folder.glob("*.json") if p.is_file())
     if not files:
         raise AssayError(f"{folder}: no task files (TASK.json) in it")
