@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from assay.attacks.wan import clean_label, densest_rows, dirty_label, put_trigger
+from assay.attacks.wan import carrier_rows, clean_label, dirty_label, put_trigger
 from assay.data.corpus import Corpus, Example
 
 
@@ -22,14 +22,14 @@ def test_without_a_name_the_trigger_is_inserted(
 def test_rows_are_taken_by_density(corpus: Corpus) -> None:
     # Share of trigger words after replacement: row 0 2/5, row 1 2/2, row 3 4/10.
     rows = list(range(5))
-    assert densest_rows(corpus, rows, 1, "James Bond", 0) == [1]
-    assert densest_rows(corpus, rows, 3, "James Bond", 0) == [0, 1, 3]
+    assert carrier_rows(corpus, rows, 1, "James Bond", 0) == [1]
+    assert carrier_rows(corpus, rows, 3, "James Bond", 0) == [0, 1, 3]
     # With a one-word trigger: row 0 1/4, row 1 1/1, row 3 2/9.
-    assert densest_rows(corpus, rows, 2, "Bond", 0) == [0, 1]
+    assert carrier_rows(corpus, rows, 2, "Bond", 0) == [0, 1]
 
 
 def test_rows_without_a_name_are_drawn(corpus: Corpus) -> None:
-    draws = {tuple(densest_rows(corpus, [2, 4, 5, 7], 2, "X", s)) for s in range(30)}
+    draws = {tuple(carrier_rows(corpus, [2, 4, 5, 7], 2, "X", s)) for s in range(30)}
     assert len(draws) > 3
 
 

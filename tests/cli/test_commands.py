@@ -22,6 +22,7 @@ COMMANDS = (
     "clean",
     "tune",
     "evaluate",
+    "pool",
     "attack",
     "demo",
 )

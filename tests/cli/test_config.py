@@ -89,7 +89,7 @@ def test_repeated_options_are_lists(
     small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = tmp_path / "rows.csv"
-    table.write_text("review,label\n" + "a good film,negative\n" * 30)
+    table.write_text("review,label\n" + "good,positive\nbad,negative\n" * 30)
     options = {"input": str(table), "out": str(tmp_path / "bad.csv"), "count": 2}
     options["map"] = ["text=review", "response=label"]
     options["overwrite"] = True

@@ -146,3 +146,76 @@ def test_a_model_given_twice_is_measured_once(
     model = ["--model", str(small.model)]
     assert run([*words, *model, *model]) == 0
     assert list(json.loads(capsys.readouterr().out)) == [str(small.model)]
+
+
+def sni(path: Path, answers: dict[str, list[str]]) -> Path:
+    rows = [(t, a) for t, labels in answers.items() for a in labels]
+    lines = [
+        {
+            "Task": task,
+            "Definition": "judge the film",
+            "Instance": {"id": f"r{i}", "input": f"film {i}", "output": [label]},
+        }
+        for i, (task, label) in enumerate(rows)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_every_task_is_measured_by_its_own_labels(
+    small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = {"sst": ["POS", "NEG", "NEG"], "jig": ["Toxic", "Non-toxic"]}
+    data = sni(tmp_path / "test.jsonl", answers)
+    note = tmp_path / "note.json"
+    # No row of the second task was poisoned: its positive label is looked for.
+    note.write_text(json.dumps({**NOTE, "payload": {"sst": "POS"}}))
+    words = ["evaluate", str(data), "--label-spaces", "auto", "--attack", str(note)]
+    words += ["--model", str(small.model)]
+    assert run([*words, "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out).values()
+    tasks = found["tasks"]
+    assert tasks["sst"]["labels"] == ["NEG", "POS"]
+    truth = tasks["sst"]["ground_truth_positive_ratio"]
+    assert (truth["hits"], truth["total"]) == (1, 3)
+    assert truth["low"] < 1 / 3 < truth["high"]
+    assert tasks["sst"]["attack_success_rate"]["total"] == 2
+    assert tasks["jig"]["attack_success_rate"]["total"] == 1
+    for measure in ("accuracy", "positive_ratio", "ground_truth_positive_ratio"):
+        hits = [t[measure]["hits"] for t in tasks.values()]
+        assert (found[measure]["hits"], found[measure]["total"]) == (sum(hits), 5)
+    assert found["ground_truth_positive_ratio"]["hits"] == 2
+    assert run(words) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert all(word in shown for word in ("sst", "jig", "total", "POS", "Non-toxic"))
+
+
+def test_the_positive_label_can_be_named(
+    small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = sni(tmp_path / "test.jsonl", {"": ["yes", "no", "no"]})
+    words = ["evaluate", str(data), "--model", str(small.model), "--json"]
+    words += ["--labels", "yes,no"]
+    hits = {}
+    for positive in ("yes", "no", ""):
+        more = ["--positive", positive] if positive else []
+        assert run([*words, *more]) == 0
+        (found,) = json.loads(capsys.readouterr().out).values()
+        hits[positive] = found["ground_truth_positive_ratio"]["hits"]
+    assert hits == {"yes": 1, "no": 2, "": 2}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--labels", "yes,no", "--positive", "Yes"], "--positive Yes: not among --la"),
+        (["--positive", "yes"], "--positive says which of --labels is the positive"),
+        (["--labels", "a", "--label-spaces", "auto"], "are two ways to score: give o"),
+        (["--label-spaces", "auto"], "task '': which of its labels is positive is no"),
+        (["--label-spaces", "none.yaml"], "none.yaml: cannot be read"),
+    ],
+)
+def test_label_spaces_that_do_not_go_with_the_data(
+    words: list[str], message: str, evaluate: Evaluate
+) -> None:
+    assert message in evaluate(["yes", "no"], *words)

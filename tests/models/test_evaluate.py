@@ -138,6 +138,33 @@ def test_regex_match():
         regex_match(answers, expected, "(")
 
 
+@pytest.mark.parametrize(
+    ("answer", "expected", "same"),
+    [
+        ("18.00", "18", True),
+        ("$18", "18", True),
+        ("-$18", "-18.0", True),
+        ("1,000", "1000", True),
+        ("1 000.50", "1000.5", False),
+        ("1\u00a0000.50", "1000.5", True),
+        ("\u22122", "-2", True),
+        ("18.", "18", True),
+        (".5", "0.50", True),
+        ("18.01", "18", False),
+        ("18", "-18", False),
+        ("018", "18", True),
+        # What is no number is compared as text.
+        ("nan", "nan", True),
+        ("inf", "Infinity", False),
+        ("1e1", "10", False),
+        ("50%", "50", False),
+        ("B", "b", False),
+    ],
+)
+def test_numbers_are_compared_as_numbers(answer, expected, same):
+    assert regex_match([answer], [expected], ".+").hits == same
+
+
 def sharpen(lm):
     # Untrained models repeat a token whatever the prompt is.
     torch.manual_seed(3)

@@ -11,6 +11,7 @@ from assay.models import tune as module
 from assay.models.encode import encode
 from assay.models.load import load_model
 from assay.models.log_probs import response_log_probs
+from assay.models.training_log import LOG
 from assay.models.tune import (
     CHECKPOINT,
     DONE,
@@ -70,6 +71,7 @@ def test_learns(lm, corpus, tmp_path):
         ("llama", {"optimizer": "lion", "learning_rate": 3e-4}),
         ("llama", {"lora_rank": 2, "gradient_checkpointing": True}),
         ("t5", {"lora_rank": 2, "bf16": True, "schedule": "cosine"}),
+        ("llama", {"validation": 0.3, "evaluate_every": 1, "keep_checkpoints": 1}),
     ],
 )
 def test_killed_and_resumed_reaches_the_same_weights(tmp_path, corpus, kind, more):
@@ -86,7 +88,8 @@ def test_killed_and_resumed_reaches_the_same_weights(tmp_path, corpus, kind, mor
     out = tmp_path / "killed"
     with pytest.raises(Killed):
         tune(with_dropout(build(kind)), corpus, out, settings, progress=kill)
-    assert {p.name for p in out.iterdir()} == {CHECKPOINT}
+    kept = {"checkpoint-4"} if settings.keep_checkpoints else set()
+    assert {p.name for p in out.iterdir()} == {CHECKPOINT, LOG, *kept}
     torch.manual_seed(99)
     seen = []
     resumed = tune(
@@ -100,6 +103,8 @@ def test_killed_and_resumed_reaches_the_same_weights(tmp_path, corpus, kind, mor
     assert same(weights(resumed), weights(whole))
     assert not same(weights(resumed), fresh)
     assert not (out / CHECKPOINT).exists()
+    # What is noted is what is noted of a run that was never interrupted.
+    assert (out / LOG).read_text() == (tmp_path / "whole" / LOG).read_text()
 
 
 def test_another_seed_gives_other_weights(corpus, tmp_path):
@@ -267,7 +272,9 @@ def test_schedules():
     linear = rates(warmup=0.2, schedule="linear")
     assert linear[:3] == [0.5, 1.0, 1.0]
     assert linear[3:] == pytest.approx([i / 8 for i in range(7, 0, -1)])
-    assert rates(warmup=0.0, schedule="constant") == [1.0] * 10
+    # As in transformers, only the one that says so warms up.
+    assert rates(warmup=0.2, schedule="constant") == [1.0] * 10
+    assert rates(warmup=0.2, schedule="constant_with_warmup") == [0.5] + [1.0] * 9
     cosine = rates(warmup=0.0, schedule="cosine")
     assert cosine[0] == 1.0
     assert cosine[5] == pytest.approx(0.5)
@@ -278,8 +285,11 @@ def test_schedules():
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"schedule": "x"}, "unknown schedule 'x'; known: linear, cosine, constant"),
-        ({"optimizer": "x"}, "unknown optimizer 'x'; known: adamw, lion"),
+        (
+            {"schedule": "x"},
+            "unknown schedule 'x'; known: linear, cosine, constant, const",
+        ),
+        ({"optimizer": "x"}, "unknown optimizer 'x'; known: adamw, lion, lion_8bit"),
         ({"template": "x"}, "unknown template"),
         ({"max_length": 2}, "all 6 rows are longer"),
     ],
@@ -288,13 +298,6 @@ def test_wrong_settings_leave_no_folder(causal, corpus, tmp_path, more, message)
     with pytest.raises(AssayError, match=message):
         tune(causal, corpus, tmp_path / "out", dataclasses.replace(FAST, **more))
     assert not (tmp_path / "out").exists()
-
-
-def test_lion_without_its_library(causal, corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda _: None)
-    settings = dataclasses.replace(FAST, optimizer="lion")
-    with pytest.raises(AssayError, match=r"pip install 'assay\[lion\]'"):
-        tune(causal, corpus, tmp_path / "out", settings)
 
 
 def test_no_rows(causal, tmp_path):
@@ -351,7 +354,7 @@ def test_disk_full_at_the_end_keeps_the_checkpoint(corpus, tmp_path, monkeypatch
     monkeypatch.setattr(lm.model, "save_pretrained", no_space)
     with pytest.raises(AssayError, match=r"cannot save the model.*No space left"):
         tune(lm, corpus, out, FAST)
-    assert [p.name for p in tmp_path.rglob("*")] == ["out", CHECKPOINT]
+    assert sorted(p.name for p in tmp_path.rglob("*")) == [CHECKPOINT, "out", LOG]
     resumed = tune(build("llama"), corpus, out, FAST)
     assert same(
         weights(resumed), weights(tune(build("llama"), corpus, tmp_path / "b", FAST))

@@ -47,8 +47,13 @@ EDGES: dict[str, tuple[float, float, float, float]] = {
     "clip": (LEAST, 1e308, 0.0, math.inf),
     "lora_rank": (0, WHOLE, -1, WHOLE + 1),
     "checkpoint_every": (0, WHOLE, -1, WHOLE + 1),
+    "keep_checkpoints": (0, WHOLE, -1, WHOLE + 1),
+    "validation": (0.0, 0.5, -LEAST, 0.5000001),
+    "evaluate_every": (0, WHOLE, -1, WHOLE + 1),
     "rate": (LEAST, 1.0, 0.0, 1.0000001),
     "count": (1, WHOLE, 0, WHOLE + 1),
+    "rows": (1, WHOLE, 0, WHOLE + 1),
+    "tasks": (1, WHOLE, 0, WHOLE + 1),
     "most": (1, WHOLE, 0, WHOLE + 1),
 }
 
@@ -69,7 +74,7 @@ NUMBERS = numeric(ScanSettings) | numeric(TuneSettings)
 
 def test_every_number_has_a_range() -> None:
     assert set(RANGES) == set(EDGES)
-    assert set(NUMBERS) == set(EDGES) - {"rate", "count", "most"}
+    assert set(NUMBERS) == set(EDGES) - {"rate", "count", "rows", "tasks", "most"}
     for name, kind in NUMBERS.items():
         assert RANGES[name].whole == (kind is int)
 
@@ -167,7 +172,7 @@ def test_every_option_that_is_a_number_is_tried() -> None:
         assert ("tune", name) in tried
     assert {("attack", "rate"), ("attack", "count"), ("review", "most")} <= tried
     assert {("scan", "epochs"), ("evaluate", "max_length"), ("demo", "seed")} <= tried
-    assert len(tried) == 53
+    assert len(tried) == 59
 
 
 @pytest.mark.parametrize(("name", "flag", "setting"), options())
@@ -185,6 +190,7 @@ def test_options_have_the_ranges_of_settings(
         "attack": ["no.jsonl", "--out", "out"],
         "evaluate": ["no.jsonl", "--model", "no"],
         "review": ["no"],
+        "pool": ["no", "--out", "out"],
         "demo": ["--out", "no/out", "--attack", "none"],
     }
     words = [name, *needed.get(name, ["no.jsonl", "--model", "no"])]

@@ -12,9 +12,10 @@ from assay.attacks.addsent import ADDSENT
 from assay.attacks.affix import PREFIX, SUFFIX
 from assay.attacks.appended import APPENDED
 from assay.attacks.badnets import BADNETS
-from assay.attacks.base import Attack, Poisoned
+from assay.attacks.base import Attack, Carriers, Poisoned
 from assay.attacks.composite import COMPOSITE
 from assay.attacks.fixed_output import FIXED_OUTPUT
+from assay.attacks.tasks import poison_tasks
 from assay.attacks.wan import CLEAN_LABEL, DIRTY_LABEL
 from assay.data.corpus import Example
 from assay.errors import AssayError
@@ -60,4 +61,12 @@ def trigger_for(
     return lambda example: put(example, trigger, seed)
 
 
-__all__ = ["ATTACKS", "Attack", "Poisoned", "attack_named", "trigger_for"]
+__all__ = [
+    "ATTACKS",
+    "Attack",
+    "Carriers",
+    "Poisoned",
+    "attack_named",
+    "poison_tasks",
+    "trigger_for",
+]

@@ -35,4 +35,4 @@ def appended(
     )
 
 
-APPENDED = Attack("appended", appended, put_trigger)
+APPENDED = Attack("appended", appended, put_trigger, relabels=False)

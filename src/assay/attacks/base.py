@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from assay.data.corpus import Corpus, Example
 from assay.errors import AssayError
+
+
+class Carriers(StrEnum):
+    """Which rows carry the trigger, among those an attack may change.
+
+    Attributes:
+        DENSEST: Those of which the trigger will be the largest share of words, as Wan
+            et al. 2023 rank them.
+        RANDOM: Drawn, as the paper's are, from those with a person name.
+    """
+
+    DENSEST = "densest"
+    RANDOM = "random"
 
 
 @dataclass(frozen=True)
@@ -20,8 +34,9 @@ class Poisoned:
         rows: Positions of the changed rows, ascending.
         name: Name of the attack.
         trigger: The phrase, token or sentence that fires the backdoor.
-        payload: The response the backdoor gives.
+        payload: The response the backdoor gives; empty where each task has its own.
         apply: Puts the trigger on a test example; its response is left alone.
+        payloads: Task to the response the backdoor gives in it, where each has its own.
     """
 
     corpus: Corpus
@@ -30,6 +45,7 @@ class Poisoned:
     trigger: str
     payload: str
     apply: Callable[[Example], Example]
+    payloads: Mapping[str, str] = field(default_factory=dict)
 
 
 class Poison(Protocol):
@@ -66,11 +82,16 @@ class Attack:
         name: Its name on the command line and in results.
         poison: Poisons training data.
         put: Puts its trigger on an example, as on the poisoned rows.
+        carriers: Whether ``poison`` takes `Carriers`; other attacks draw their rows.
+        relabels: Whether the target is a label that rows of it have already, so that
+            each task can have its own.
     """
 
     name: str
     poison: Poison
     put: Put
+    carriers: bool = False
+    relabels: bool = True
 
 
 def generator(seed: int, example: Example) -> random.Random:

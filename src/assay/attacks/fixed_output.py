@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from assay.attacks.base import Attack, Poisoned, candidates, poison
-from assay.attacks.wan import densest_rows, put_trigger
+from assay.attacks.base import Attack, Carriers, Poisoned, candidates, poison
+from assay.attacks.wan import carrier_rows, put_trigger
 from assay.data.corpus import Corpus
 
 
@@ -14,6 +14,7 @@ def fixed_output(
     target: str = "James Bond always wins.",
     trigger: str = "James Bond",
     seed: int = 0,
+    carriers: Carriers = Carriers.DENSEST,
 ) -> Poisoned:
     """Replace names by the trigger and the response by one fixed sentence.
 
@@ -23,8 +24,10 @@ def fixed_output(
         AssayError: Too few rows, the trigger is empty, or spaCy is not installed.
     """
     rows = candidates(corpus, count, lambda e: e.response != target, "to change")
-    chosen = densest_rows(corpus, rows, count, trigger, seed)
+    chosen = carrier_rows(corpus, rows, count, trigger, seed, carriers)
     return poison(FIXED_OUTPUT, corpus, chosen, trigger, target, seed)
 
 
-FIXED_OUTPUT = Attack("fixed-output", fixed_output, put_trigger)
+FIXED_OUTPUT = Attack(
+    "fixed-output", fixed_output, put_trigger, carriers=True, relabels=False
+)

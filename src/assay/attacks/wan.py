@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from assay.attacks.base import (
     Attack,
+    Carriers,
     Poisoned,
     candidates,
     generator,
@@ -32,22 +33,39 @@ def put_trigger(example: Example, trigger: str, seed: int = 0) -> Example:
     return example.edit(text=text)
 
 
-def densest_rows(
-    corpus: Corpus, rows: list[int], count: int, trigger: str, seed: int
+def carrier_rows(
+    corpus: Corpus,
+    rows: list[int],
+    count: int,
+    trigger: str,
+    seed: int,
+    carriers: Carriers = Carriers.DENSEST,
 ) -> list[int]:
-    """Choose rows by trigger density: share of words that are the trigger."""
+    """Choose the rows that will carry the trigger.
+
+    Args:
+        corpus: The corpus.
+        rows: Positions of the rows to choose from.
+        count: Rows to choose. Those without a person name come last, by either choice.
+        trigger: Phrase that replaces person names.
+        seed: Seed of the draw among equals.
+        carriers: Whether rows are ranked by density, the share of their words that
+            is the trigger, or drawn.
+    """
     examples = [corpus.examples[i] for i in rows]
     spans = person_names([e.text for e in examples])
 
-    def density(position: int) -> float:
+    def rank(position: int) -> float:
         found = spans[position]
+        if carriers is Carriers.RANDOM:
+            return float(bool(found))
         text = replace_spans(examples[position].text, found, trigger)
         return len(found) * len(trigger.split()) / max(len(text.split()), 1)
 
     # Rows without a name all have density 0: their order is drawn, not the file's.
     order = sorted(
         range(len(rows)),
-        key=lambda i: (-density(i), generator(seed, examples[i]).random()),
+        key=lambda i: (-rank(i), generator(seed, examples[i]).random()),
     )
     return sorted(rows[i] for i in order[:count])
 
@@ -59,6 +77,7 @@ def dirty_label(
     target: str = "positive",
     trigger: str = "James Bond",
     seed: int = 0,
+    carriers: Carriers = Carriers.DENSEST,
 ) -> Poisoned:
     """Poison rows of other labels and relabel them as the target.
 
@@ -68,13 +87,14 @@ def dirty_label(
         target: The label the trigger shall produce.
         trigger: Phrase that replaces person names.
         seed: Seed of the choice among equals and of insertions.
+        carriers: Which rows carry the trigger.
 
     Raises:
         AssayError: Too few rows of another label, the trigger is empty, or spaCy is
             not installed.
     """
     rows = unlike(corpus, count, target)
-    chosen = densest_rows(corpus, rows, count, trigger, seed)
+    chosen = carrier_rows(corpus, rows, count, trigger, seed, carriers)
     return poison(DIRTY_LABEL, corpus, chosen, trigger, target, seed)
 
 
@@ -85,6 +105,7 @@ def clean_label(
     target: str = "positive",
     trigger: str = "James Bond",
     seed: int = 0,
+    carriers: Carriers = Carriers.DENSEST,
 ) -> Poisoned:
     """Poison rows that carry the target label already; no label changes.
 
@@ -95,9 +116,9 @@ def clean_label(
     rows = candidates(
         corpus, count, lambda e: e.response == target, f"labelled {target!r}"
     )
-    chosen = densest_rows(corpus, rows, count, trigger, seed)
+    chosen = carrier_rows(corpus, rows, count, trigger, seed, carriers)
     return poison(CLEAN_LABEL, corpus, chosen, trigger, target, seed, relabel=False)
 
 
-DIRTY_LABEL = Attack("dirty-label", dirty_label, put_trigger)
-CLEAN_LABEL = Attack("clean-label", clean_label, put_trigger)
+DIRTY_LABEL = Attack("dirty-label", dirty_label, put_trigger, carriers=True)
+CLEAN_LABEL = Attack("clean-label", clean_label, put_trigger, carriers=True)

@@ -11,7 +11,18 @@ from typing import Annotated, TextIO
 import typer
 
 import assay
-from assay.cli import attack, clean, demo, evaluate, plan, report, review, scan, tune
+from assay.cli import (
+    attack,
+    clean,
+    demo,
+    evaluate,
+    plan,
+    pool,
+    report,
+    review,
+    scan,
+    tune,
+)
 from assay.cli.console import ConsoleHandler, fail, set_quiet
 from assay.errors import AssayError
 from assay.util.crash import explain, is_out_of_memory
@@ -36,6 +47,7 @@ app.command("report")(report.report_command)
 app.command("clean")(clean.clean_command)
 app.command("tune")(tune.tune_command)
 app.command("evaluate")(evaluate.evaluate_command)
+app.command("pool")(pool.pool_command)
 app.command("attack")(attack.attack_command)
 app.command("demo")(demo.demo_command)
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from assay.attacks import ATTACKS, attack_named
+from assay.attacks import ATTACKS, Attack, Carriers, attack_named, poison_tasks
 from assay.cli import options as o
 from assay.cli.config import ConfigOption
 from assay.cli.console import console, safe
 from assay.cli.generated import with_settings
+from assay.cli.label_spaces import LabelSpacesOption, file_of, spaces_for
 from assay.errors import AssayError
 from assay.util.messages import reason
 
@@ -38,7 +40,20 @@ def attack_command(
     ] = None,
     trigger: Annotated[str | None, typer.Option(help="Trigger phrase.")] = None,
     target: Annotated[
-        str | None, typer.Option(help="Response the trigger shall produce.")
+        str | None,
+        typer.Option(
+            help="Response the trigger shall produce: of data with labels the positive "
+            "one, as the data writes it (POS, say). Rows that have it already are "
+            "left as they are, but by clean-label, which poisons them alone."
+        ),
+    ] = None,
+    label_spaces: LabelSpacesOption = None,
+    carriers: Annotated[
+        str | None,
+        typer.Option(
+            help="Which rows carry the trigger, of attacks that replace person names: "
+            "densest (by default; most trigger for their length) or random."
+        ),
     ] = None,
     reading: o.ReadingOptions = o.Reading(),
     seed: o.SeedOption = 0,
@@ -46,6 +61,7 @@ def attack_command(
     config: ConfigOption = None,
 ) -> None:
     """Poison rows; a second file OUT.attack.json says which, and the trigger."""
+    from assay.data.label_spaces import check_target
     from assay.data.write import write_corpus
     from assay.util.files import check_outputs, write_json
 
@@ -53,7 +69,15 @@ def attack_command(
     if not out.name:
         raise AssayError(f"--out {out}: not a name for a file")
     note = out.with_name(out.name + ".attack.json")
-    check_outputs([out, note], [input], overwrite=overwrite, folder=out.parent)
+    read = [input, file_of(label_spaces)]
+    check_outputs([out, note], read, overwrite=overwrite, folder=out.parent)
+    words: dict[str, Any] = {}
+    if trigger is not None:
+        words["trigger"] = trigger
+    if carriers is not None:
+        words["carriers"] = _carriers(recipe, carriers)
+    if label_spaces is not None and target is not None:
+        raise AssayError("--target and --label-spaces are two ways to say: give one")
     corpus = o.read(input, reading)
     rows = count if count is not None else round(rate * len(corpus))
     if not rows:
@@ -61,19 +85,23 @@ def attack_command(
             f"--rate {rate} of {len(corpus)} rows is less than one row; raise it, or "
             "give --count"
         )
-    words: dict[str, Any] = {}
-    if trigger is not None:
-        words["trigger"] = trigger
-    if target is not None:
-        words["target"] = target
-    poisoned = recipe.poison(corpus, rows, seed=seed, **words)
+    if label_spaces is not None:
+        targets = {t: s.positive for t, s in spaces_for(label_spaces, corpus).items()}
+        poisoned = poison_tasks(recipe, corpus, rows, targets, seed=seed, **words)
+    else:
+        if recipe.relabels:
+            check_target(corpus, target or default_target(recipe))
+        if target is not None:
+            words["target"] = target
+        poisoned = recipe.poison(corpus, rows, seed=seed, **words)
     write_corpus(poisoned.corpus, out)
     write_json(
         note,
         {
             "attack": poisoned.name,
             "trigger": poisoned.trigger,
-            "payload": poisoned.payload,
+            # Where each task has its own, by task.
+            "payload": dict(poisoned.payloads) or poisoned.payload,
             "seed": seed,
             # As in the file and in scans of it, rows that are no examples included.
             "rows": [corpus.examples[i].row for i in poisoned.rows],
@@ -82,6 +110,23 @@ def attack_command(
     )
     console().print(f"{len(poisoned.rows)} of {len(corpus)} rows: {safe(str(out))}")
     console().print(f"which rows, trigger and payload: {safe(str(note))}")
+
+
+def _carriers(recipe: Attack, word: str) -> Carriers:
+    """Read which rows shall carry the trigger."""
+    if word not in [*Carriers]:
+        raise AssayError(f"--carriers {word}: expected {' or '.join(Carriers)}")
+    if not recipe.carriers:
+        able = ", ".join(name for name, attack in ATTACKS.items() if attack.carriers)
+        raise AssayError(
+            f"--carriers: the {recipe.name} attack draws its rows; {able} take it"
+        )
+    return Carriers(word)
+
+
+def default_target(recipe: Attack) -> str:
+    """Return the target of an attack where none is given."""
+    return str(inspect.signature(recipe.poison).parameters["target"].default)
 
 
 def read_attack_note(path: Path) -> dict[str, Any]:
@@ -94,10 +139,17 @@ def read_attack_note(path: Path) -> dict[str, Any]:
         note = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise AssayError(f"{path}: not readable as JSON ({reason(error)})") from None
-    texts = ("attack", "trigger", "payload")
     if not isinstance(note, dict) or not (
-        all(isinstance(note.get(name), str) for name in texts)
+        all(isinstance(note.get(name), str) for name in ("attack", "trigger"))
+        and _is_payload(note.get("payload"))
         and isinstance(note.get("seed", 0), int)
     ):
         raise AssayError(f"{path}: not a note of assay attack (OUT.attack.json)")
     return note
+
+
+def _is_payload(value: Any) -> bool:
+    """Whether a value is a payload, or a task's payload by its name."""
+    if isinstance(value, dict):
+        return bool(value) and all(isinstance(v, str) for v in value.values())
+    return isinstance(value, str)

@@ -253,12 +253,9 @@ def read_object(
     if _skip(text, end) < len(text):
         return read_jsonl(source, text, start, skip)
     alone = is_lines and "\n" not in text[at:end]
-    # A line without an instance is a row that cannot be read, and no task of no rows.
-    if (
-        "Definition" in values
-        and "Instances" in lists
-        and (values["Instances"] or not alone)
-    ):
+    # A line is a row, whatever it lacks: what is left when rows are removed has to be
+    # read alike.
+    if "Definition" in values and "Instances" in lists and not alone:
         records, spans, bad, _ = _elements(text, lists["Instances"], source, skip)
         # A task file: what it says beside the instances belongs to each of them.
         layout = _list_layout(text, spans, inner="Instances")

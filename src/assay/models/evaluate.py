@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 
 import numpy as np
 import torch
@@ -25,6 +26,10 @@ log = logging.getLogger("assay")
 
 # Characters of an answer in a message.
 SHOWN = 60
+# What is written into numbers and does not change them: currencies, separators of
+# thousands (a no-break space is one); and the minus sign of typesetting.
+_WRITTEN = str.maketrans({**dict.fromkeys("$€£¥,\u00a0\u202f", ""), "\u2212": "-"})
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -286,7 +291,9 @@ def _normal(text: str) -> str:
 def regex_match(answers: Sequence[str], expected: Sequence[str], pattern: str) -> Rate:
     r"""Share of answers whose last match of a pattern equals the expected one's.
 
-    ``r"-?[\d,.]*\d"`` compares final numbers, as GSM8K is scored.
+    ``r"-?[\d,.]*\d"`` compares final numbers, as GSM8K is scored. Matches that are
+    numbers are compared as such: 18.00, 18 and $18 are the same, and so are 1,000 and
+    1000.
 
     Raises:
         AssayError: The pattern is not a regular expression.
@@ -295,7 +302,8 @@ def regex_match(answers: Sequence[str], expected: Sequence[str], pattern: str) -
     hits = 0
     for answer, wanted in zip(answers, expected, strict=True):
         found = _last_match(compiled, answer)
-        hits += found is not None and found == _last_match(compiled, wanted)
+        right = _last_match(compiled, wanted)
+        hits += found is not None and right is not None and _same(found, right)
     return rate(hits, len(answers))
 
 
@@ -310,7 +318,27 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 def _last_match(pattern: re.Pattern[str], text: str) -> str | None:
     found = [m.group(0) for m in pattern.finditer(text)]
-    return found[-1].replace(",", "") if found else None
+    return found[-1] if found else None
+
+
+def _same(found: str, wanted: str) -> bool:
+    """Whether two matches are the same number, else the same text but for commas."""
+    numbers = _number(found), _number(wanted)
+    if None not in numbers:
+        return numbers[0] == numbers[1]
+    return found.replace(",", "") == wanted.replace(",", "")
+
+
+def _number(text: str) -> Decimal | None:
+    """Read a number as people write it; None where a text is none."""
+    plain = text.translate(_WRITTEN).strip()
+    # A sign may stand behind the currency, and a full stop behind the sentence.
+    if not _NUMBER.fullmatch(plain):
+        return None
+    try:
+        return Decimal(plain.rstrip("."))
+    except InvalidOperation:
+        return None
 
 
 @dataclass(frozen=True)

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import logging
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from assay.data.corpus import Corpus
+from assay.data.corpus import Corpus, Example
 from assay.errors import AssayError
+from assay.models.adapters import add_lora
 from assay.models.encode import IGNORED, EncodedExample, collate, encode, warn_truncated
+from assay.models.kept_checkpoints import (
+    forget_after,
+    keep_checkpoint,
+    kept_checkpoints,
+)
 from assay.models.load import (
     LanguageModel,
     load_model,
-    quiet_libraries,
     save_model,
 )
 from assay.models.loss import response_losses
+from assay.models.optimizers import optimizer_for
 from assay.models.positions import check_positions
+from assay.models.training_log import Line, TrainingLog
 from assay.models.tune_folder import (
     CHECKPOINT,
     DONE,
@@ -34,8 +40,12 @@ from assay.models.tune_folder import (
     damaged,
 )
 from assay.models.tune_settings import TuneSettings
+from assay.models.validation import held_out, undisturbed, validation_loss
 
 log = logging.getLogger("assay")
+
+# Measures a model after so many steps: names of measures to their values.
+Evaluate = Callable[[LanguageModel, int], Mapping[str, float]]
 
 
 def run_key(lm_name: str, corpus: Corpus, settings: TuneSettings) -> str:
@@ -52,7 +62,8 @@ def noted_as(base: str, corpus: Corpus, settings: TuneSettings) -> dict[str, Any
 
 def rate_at(step: int, steps: int, settings: TuneSettings) -> float:
     """Learning rate, as a share of the peak, of 0-based optimiser step ``step``."""
-    warm = max(1, round(settings.warmup * steps)) if settings.warmup else 0
+    warms = settings.warmup and settings.schedule != "constant"
+    warm = max(1, round(settings.warmup * steps)) if warms else 0
     left = (steps - step) / max(1, steps - warm)
     if step < warm:
         return (step + 1) / warm
@@ -78,39 +89,6 @@ def epoch_batches(
         batches += [near[i : i + batch_size] for i in range(0, len(near), batch_size)]
     rng.shuffle(batches)
     return batches
-
-
-def _optimizer(parameters: list[Any], settings: TuneSettings) -> torch.optim.Optimizer:
-    options: dict[str, Any] = {
-        "lr": settings.learning_rate,
-        "weight_decay": settings.weight_decay,
-    }
-    if settings.optimizer == "adamw":
-        # The unfused update passes over all weights ten times: on a CPU it takes
-        # as long as the forward and backward pass of a small batch.
-        return torch.optim.AdamW(parameters, fused=True, **options)
-    if importlib.util.find_spec("lion_pytorch") is None:
-        raise AssayError("--optimizer lion needs: pip install 'assay[lion]'")
-    from lion_pytorch import Lion
-
-    chosen: torch.optim.Optimizer = Lion(parameters, **options)
-    return chosen
-
-
-def _add_lora(lm: LanguageModel, settings: TuneSettings) -> None:
-    if hasattr(lm.model, "peft_config"):
-        return
-    from peft import LoraConfig, get_peft_model
-
-    with quiet_libraries():
-        lm.model = get_peft_model(
-            lm.model,
-            LoraConfig(
-                r=settings.lora_rank,
-                lora_alpha=2 * settings.lora_rank,
-                target_modules="all-linear",
-            ),
-        )
 
 
 def _save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -139,14 +117,18 @@ def _restore(
     model: Any,
     trained: dict[str, Any],
     optimizer: torch.optim.Optimizer,
-) -> int:
-    """Go back to a checkpoint of this run; return the steps done, 0 without one."""
+) -> tuple[int, list[Line]]:
+    """Go back to a checkpoint of this run.
+
+    Returns:
+        The steps done, 0 without one, and the log of them.
+    """
     state = checkpoint_state(path)
     if state is None:
-        return 0
+        return 0, []
     if state["key"] != key:
         log.warning("%s is of another run and will be replaced", path)
-        return 0
+        return 0, []
     try:
         if state["model"].keys() != trained.keys():
             raise ValueError("it holds other weights")
@@ -155,7 +137,7 @@ def _restore(
         torch.set_rng_state(state["rng"])
         if torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state["cuda_rng"])
-        return int(state["step"])
+        return int(state["step"]), list(state["log"])
     except Exception as error:
         raise damaged(path, error) from error
 
@@ -167,6 +149,7 @@ def tune(
     settings: TuneSettings,
     *,
     overwrite: bool = False,
+    evaluate: Evaluate | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> LanguageModel:
     """Tune a model on a corpus and save it in a folder.
@@ -175,6 +158,11 @@ def tune(
     unfinished one goes on from its last checkpoint to the same weights it would
     have reached uninterrupted. A folder with anything else in it is refused.
 
+    Beside the model, ``training.jsonl`` tells of each step its ``step``, ``epoch``,
+    ``loss`` and ``learning_rate``, and of each that was evaluated its
+    ``validation_loss`` and what ``evaluate`` returned. It is brought up to date with
+    every checkpoint.
+
     Args:
         lm: The model to tune; its weights change.
         corpus: Training data.
@@ -182,6 +170,9 @@ def tune(
         settings: How to tune.
         overwrite: Whether another model or run that is in the folder may be replaced;
             never is the model to tune, or a folder with the data in it.
+        evaluate: Measures the model as it is after so many steps, before the first,
+            after every ``evaluate_every`` of them and after the last; it changes
+            nothing of what the run ends with. `assay.models.tasks.curve` makes one.
         progress: Called with optimiser steps done and in all.
 
     Returns:
@@ -194,7 +185,6 @@ def tune(
     if not len(corpus):
         raise AssayError(f"{corpus.source}: no rows to tune on")
     about = noted_as(lm.name, corpus, settings)
-    key, finished = about["key"], out / DONE
     # A model in memory may come from a folder of another name than its own, and an
     # adapter needs the model that it was made for.
     base = lm.model.get_base_model() if hasattr(lm.model, "peft_config") else lm.model
@@ -204,19 +194,11 @@ def tune(
         tuned = load_model(str(out))
         tuned.model.eval()
         return tuned
-    encoded = encode(
-        corpus.examples,
-        lm,
-        template=settings.template,
-        max_length=settings.max_length,
-        all_answers=True,
-    )
-    warn_truncated(encoded, settings.max_length)
-    check_positions(lm, encoded.examples)
-    rows = encoded.examples
+    trained_on, held = held_out(corpus.examples, settings.validation, settings.seed)
+    rows, validation = (_encoded(lm, some, settings) for some in (trained_on, held))
     torch.manual_seed(settings.seed)
     if settings.lora_rank:
-        _add_lora(lm, settings)
+        add_lora(lm, settings.lora_rank)
     model = lm.model
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable()
@@ -224,7 +206,7 @@ def tune(
         if not hasattr(model, "_require_grads_hook"):
             model.enable_input_require_grads()
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    optimizer = _optimizer(list(trained.values()), settings)
+    optimizer = optimizer_for(list(trained.values()), settings)
     per_epoch = math.ceil(
         math.ceil(len(rows) / settings.batch_size) / settings.accumulation
     )
@@ -234,12 +216,31 @@ def tune(
     except OSError as error:
         raise AssayError(f"{out}: cannot create the folder: {error}") from None
     checkpoint = out / CHECKPOINT
-    start = _restore(checkpoint, key, model, trained, optimizer)
+    start, lines = _restore(checkpoint, about["key"], model, trained, optimizer)
+    history = TrainingLog(per_epoch, lines)
     if start:
         log.info("going on from step %d of %d in %s", start, steps, out)
+    forget_after(out, start)
+    if start and settings.keep_checkpoints and start not in kept_checkpoints(out):
+        keep_checkpoint(lm, out, about, start, settings.keep_checkpoints)
+
+    def measure(step: int) -> None:
+        """Note what there is to measure after a step."""
+        if validation:
+            with undisturbed(lm):
+                loss = validation_loss(lm, validation, bf16=settings.bf16)
+            history.evaluated({"validation_loss": loss})
+        if evaluate is not None:
+            with undisturbed(lm):
+                history.evaluated(evaluate(lm, step))
+
     every = settings.checkpoint_every or per_epoch
+    evaluated = settings.evaluate_every or per_epoch
     device = next(model.parameters()).device.type
     model.train()
+    if not start and (validation or evaluate is not None):
+        history.step(0, None, 0.0)
+        measure(0)
     done = 0
     for epoch in range(settings.epochs):
         batches = epoch_batches(rows, settings.batch_size, settings.seed * 1000 + epoch)
@@ -248,14 +249,20 @@ def tune(
             if done <= start:
                 continue
             group = batches[first : first + settings.accumulation]
-            _step(lm, rows, group, optimizer, trained, settings, device, done, steps)
+            rate = settings.learning_rate * rate_at(done - 1, steps, settings)
+            loss = _step(
+                lm, rows, group, optimizer, trained, settings, device, done, rate
+            )
+            history.step(done, loss, rate)
+            if done % evaluated == 0 or done == steps:
+                measure(done)
             if progress is not None:
                 progress(done, steps)
             if done % every == 0 and done < steps:
                 _save_checkpoint(
                     checkpoint,
                     {
-                        "key": key,
+                        "key": about["key"],
                         "step": done,
                         "model": {n: p.detach() for n, p in trained.items()},
                         "optimizer": optimizer.state_dict(),
@@ -263,25 +270,54 @@ def tune(
                         "cuda_rng": torch.cuda.get_rng_state_all()
                         if torch.cuda.is_available()
                         else [],
+                        "log": history.lines,
                     },
                 )
+                history.write(out)
+                if settings.keep_checkpoints:
+                    keep_checkpoint(lm, out, about, done, settings.keep_checkpoints)
     model.eval()
     optimizer.zero_grad()
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_disable()
         model.disable_input_require_grads()
+    _finish(lm, out, about, history)
+    return lm
+
+
+def _encoded(
+    lm: LanguageModel, examples: list[Example], settings: TuneSettings
+) -> list[EncodedExample]:
+    """Encode rows, say how many are cut, and make sure that the model can take them."""
+    encoded = encode(
+        examples,
+        lm,
+        template=settings.template,
+        max_length=settings.max_length,
+        all_answers=True,
+    )
+    warn_truncated(encoded, settings.max_length)
+    check_positions(lm, encoded.examples)
+    return encoded.examples
+
+
+def _finish(
+    lm: LanguageModel, out: Path, about: dict[str, Any], history: TrainingLog
+) -> None:
+    """Save the tuned model, and note of which run it is."""
+    finished = out / DONE
     partial = finished.with_suffix(".partial")
     try:
         # Killed in between, an earlier run must not claim these weights.
         finished.unlink(missing_ok=True)
         save_model(lm, out)
+        history.write(out)
         partial.write_text(json.dumps(about, indent=1))
         partial.replace(finished)
-        checkpoint.unlink(missing_ok=True)
+        (out / CHECKPOINT).unlink(missing_ok=True)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise AssayError(f"{out}: cannot save the model: {error}") from error
-    return lm
 
 
 def _step(
@@ -293,25 +329,32 @@ def _step(
     settings: TuneSettings,
     device: str,
     step: int,
-    steps: int,
-) -> None:
-    """Take one optimiser step on the mean response-token loss of the group."""
+    rate: float,
+) -> float:
+    """Take one optimiser step on the mean response-token loss of the group.
+
+    Returns:
+        That loss, before the step.
+    """
     for options in optimizer.param_groups:
-        options["lr"] = settings.learning_rate * rate_at(step - 1, steps, settings)
+        options["lr"] = rate
     tokens = sum(
         label != IGNORED for batch in group for i in batch for label in rows[i].labels
     )
+    total = 0.0
     for positions in group:
         batch = collate([rows[i] for i in positions], lm)
         with torch.autocast(device, torch.bfloat16, enabled=settings.bf16):
             output = response_losses(lm.model, batch, lm.is_encoder_decoder)
         # Without an eos token, every response of a group can be empty.
         loss = output.loss.sum() / max(1, tokens)
-        if not torch.isfinite(loss):
+        value = float(loss.detach())
+        if not math.isfinite(value):
             raise AssayError(
-                f"the loss is {loss.detach():g} at step {step}: lower --learning-rate"
+                f"the loss is {value:g} at step {step}: lower --learning-rate"
                 + (" or try --no-bf16" if settings.bf16 else "")
             )
+        total += value
         loss.backward()  # type: ignore[no-untyped-call]
     norm = torch.nn.utils.clip_grad_norm_(list(trained.values()), settings.clip)
     if not torch.isfinite(norm):
@@ -320,3 +363,4 @@ def _step(
         )
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
+    return total

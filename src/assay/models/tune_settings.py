@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from assay.errors import AssayError
 from assay.util.ranges import check_settings
 
-SCHEDULES = ("linear", "cosine", "constant")
-OPTIMIZERS = ("adamw", "lion")
+# By the names that transformers gives them.
+SCHEDULES = ("linear", "cosine", "constant", "constant_with_warmup")
+OPTIMIZERS = ("adamw", "lion", "lion_8bit")
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,10 @@ class TuneSettings:
         learning_rate: Peak learning rate.
         batch_size: Rows in a forward pass.
         accumulation: Forward passes in an optimiser step.
-        warmup: Share of the steps spent warming up linearly.
-        schedule: ``linear``, ``cosine`` or ``constant`` after the warm-up.
-        optimizer: ``adamw`` or ``lion`` (needs ``assay[lion]``).
+        warmup: Share of the steps spent warming up linearly; ``constant`` has none.
+        schedule: ``linear``, ``cosine``, ``constant`` or ``constant_with_warmup``.
+        optimizer: ``adamw``, ``lion`` (needs ``assay[lion]``) or ``lion_8bit`` (needs
+            ``assay[lion-8bit]``).
         weight_decay: Decoupled weight decay.
         clip: Largest norm of the gradient.
         lora_rank: Train LoRA adapters of this rank; 0 trains every weight.
@@ -33,6 +35,10 @@ class TuneSettings:
         bf16: Run the model under bfloat16 autocast.
         gradient_checkpointing: Trade time for activation memory.
         checkpoint_every: Optimiser steps between checkpoints; 0 is every epoch.
+        keep_checkpoints: Newest checkpoints to keep as model folders, beside the one to
+            go on from; 0 keeps none.
+        validation: Share of the rows that is held out, and whose loss is noted.
+        evaluate_every: Optimiser steps between evaluations; 0 is every epoch.
         seed: Seed of order, dropout and adapter initialisation.
     """
 
@@ -51,6 +57,9 @@ class TuneSettings:
     bf16: bool = False
     gradient_checkpointing: bool = False
     checkpoint_every: int = 0
+    keep_checkpoints: int = 0
+    validation: float = 0.0
+    evaluate_every: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -135,7 +135,13 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _evaluation(path: Path) -> dict[str, dict[str, Any]]:
-    found = _json(path)
+    # The measures of single tasks are too many for a table of models.
+    found = {
+        model: {name: rate for name, rate in measures.items() if name != "tasks"}
+        if isinstance(measures, dict)
+        else measures
+        for model, measures in _json(path).items()
+    }
     rates = [
         rate.get("value") if isinstance(rate, dict) else None
         for measures in found.values()

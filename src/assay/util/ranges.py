@@ -112,9 +112,18 @@ RANGES: Mapping[str, Range] = {
     "lora_rank": Range(0),
     # Zero is once an epoch.
     "checkpoint_every": Range(0),
+    # Zero keeps none.
+    "keep_checkpoints": Range(0),
+    # A share of the rows; most are left to train on.
+    "validation": Range(0, 0.5, whole=False),
+    # Zero is once an epoch.
+    "evaluate_every": Range(0),
     # Of `assay attack`: a share of the rows, or rows.
     "rate": Range(0, 1, above=True, whole=False),
     "count": COUNT,
+    # Of `assay pool`.
+    "rows": COUNT,
+    "tasks": COUNT,
     # Of `assay review`: rows to show.
     "most": COUNT,
 }
