@@ -282,7 +282,7 @@ def run_cell(cell: Cell) -> dict[str, Any]:
         data,
         work / "run",
         ScanSettings(
-            # The paper's rules need reviews that every transform can change.
+            # The paper's rules need reviews that transforms can change.
             influence=not cell.is_open,
             template=how.template,
             bf16=how.bf16,

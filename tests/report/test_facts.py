@@ -41,6 +41,19 @@ def test_reproducing_command_names_the_split(small: Small, tmp_path: Path) -> No
     assert "--split held" in facts.command(read_run(out))
 
 
+def test_reproducing_command_names_each_transform(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", ["a"] * 10, ["x"] * 10)
+    path = run / "config.json"
+    config = json.loads(path.read_text())
+    assert config["settings"]["transforms"] == []
+    assert "--transforms" not in facts.command(read_run(run))
+    config["settings"] |= {"transforms": ["do-not", "opposite"], "top_k": 5}
+    path.write_text(json.dumps(config))
+    words = facts.command(read_run(run))
+    assert "--transforms do-not --transforms opposite" in words
+    assert "--top-k 5" in words
+
+
 def test_command_of_the_demo_finds_its_measurements(
     demo: Demo, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,37 @@ def test_influence_detectors_run_on_one_set_of_inputs(
     assert load_evidence(tmp_path / "nowhere", key, few) is None
     with pytest.raises(AssayError, match="holds rows of another model, data set"):
         load_evidence(store, key[::-1], few)
+
+
+def test_transforms_and_rules_are_what_was_asked_for(
+    tmp_path: Path, small: Small
+) -> None:
+    rows = read_corpus(small.rows)
+    settings = ScanSettings(
+        detector="variance",
+        queries=4,
+        factor_rows=16,
+        rank=2,
+        transforms=("paraphrase", "sorry-not", "antonym-flip"),
+        top_k=5,
+    )
+    first = scan(rows, tmp_path, settings, model=str(small.model))
+    assert first["flagged"] == 5
+    key = json.loads((tmp_path / "config.json").read_text())["key"]
+    (store,) = tmp_path.glob("evidence-*")
+    evidence = load_evidence(store, key, rows)
+    assert evidence is not None
+    assert dict(evidence.categories) == {
+        "paraphrase": "semantic",
+        "sorry-not": "wrapper",
+        "antonym-flip": "lexicon",
+    }
+    assert set(evidence.influence) == {"original", *evidence.categories}
+    # Another rule reads the same measurements.
+    settings = replace(settings, top_k=7, single_transform="paraphrase")
+    again = scan(rows, tmp_path, settings, model=str(small.model))
+    assert again["reused"]
+    assert again["flagged"] == 7
 
 
 def test_without_verification_every_coherent_group_is_flagged(
