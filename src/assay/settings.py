@@ -16,6 +16,9 @@ from assay.verify.thresholds import FDR
 if TYPE_CHECKING:
     from assay.influence.passes import PassSettings
 
+# How test inputs are chosen; see `assay.scanning.query_choice.QueryChoice`.
+QUERY_CHOICES = ("random", "keywords", "candidates")
+
 Bars = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 
 
@@ -34,6 +37,11 @@ class ScanSettings:
             doubt, if other experiments do not decide.
         influence: Measure influences on transformed inputs for the other detectors too.
         query_count: Test inputs to draw for the influence detectors.
+        query_choice: How they are chosen: random; keywords, those with most of
+            --keywords in them, as the paper does, which needs knowledge of the
+            trigger; or candidates, those with most of the words that are suspected
+            and not tested yet, which needs none and one more pass over the rows.
+        keywords: Words for --query-choice keywords, each as an option of its own.
         transforms: Transforms of the test inputs, by name; the paper's six by default.
         top_k: Rows that each of the paper's rules flags, the K highest, in place of
             those at or over the percentile.
@@ -74,6 +82,8 @@ class ScanSettings:
     retrain: bool = True
     influence: bool = False
     query_count: int = 32
+    query_choice: str = "random"
+    keywords: tuple[str, ...] = ()
     transforms: tuple[str, ...] = ()
     top_k: int | None = DEFAULT_RULES.top_k
     percentile: float = DEFAULT_RULES.percentile
@@ -105,6 +115,18 @@ class ScanSettings:
             AssayError: A value is of the wrong type, outside of its range or unknown.
         """
         check_settings(self)
+        if self.query_choice not in QUERY_CHOICES:
+            raise AssayError(
+                f"unknown query_choice {self.query_choice!r}; known: "
+                f"{', '.join(QUERY_CHOICES)}"
+            )
+        if (self.query_choice == "keywords") != bool(self.keywords):
+            raise AssayError(
+                "--keywords are for --query-choice keywords, which needs some: "
+                "--query-choice keywords --keywords 'James Bond'"
+            )
+        if not all(word.strip() for word in self.keywords):
+            raise AssayError("--keywords: expected words, not a blank text")
         # Making the rules checks their choices.
         _ = self.rules
 

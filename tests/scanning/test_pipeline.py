@@ -4,6 +4,7 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ import pytest
 from assay.attacks import ATTACKS
 from assay.bench.demo import DemoSettings, base_model, tuning
 from assay.cli import run as command
-from assay.data.corpus import Corpus
+from assay.data.corpus import Corpus, Example
 from assay.data.read import read_corpus
 from assay.data.sentiment import load_sentiment
 from assay.detectors import CHEAP, INFLUENCE
@@ -22,8 +23,11 @@ from assay.models.tiny import tiny_causal
 from assay.models.tune import tune
 from assay.models.tune_settings import TuneSettings
 from assay.runs.cleaning import clean
+from assay.scanning import inputs
+from assay.scanning.inputs import choose_queries
 from assay.scanning.measure import load_evidence
 from assay.scanning.pipeline import scan
+from assay.scanning.query_choice import concentration
 from assay.settings import ScanSettings
 from assay.transforms import PAPER_SIX
 from tests.conftest import Demo, Small
@@ -186,6 +190,35 @@ def test_transforms_and_rules_are_what_was_asked_for(
     again = scan(rows, tmp_path, settings, model=str(small.model))
     assert again["reused"]
     assert again["flagged"] == 7
+
+
+def test_test_inputs_are_chosen_by_what_is_suspected(
+    tmp_path: Path,
+    train: Corpus,
+    model: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    drawn = []
+
+    def choose(*given: Any) -> dict[str, list[Example]]:
+        drawn.append((choose_queries(*given), given[-1]))
+        return drawn[-1][0]
+
+    monkeypatch.setattr(inputs, "choose_queries", choose)
+    how = {"rank": 4, "detector": "voting", "query_count": 4, "factor_rows": 16}
+    settings = ScanSettings(**how, query_choice="candidates")
+    with caplog.at_level(logging.INFO, logger="assay"):
+        scan(train, tmp_path / "run", settings, model=model)
+    ((sets, patterns),) = drawn
+    assert any("bond" in str(p).lower() for p in patterns)
+    assert all(concentration(e, patterns) > 0 for e in sets["original"])
+    assert "test inputs are chosen by what is suspected: one pass more" in caplog.text
+    # What has been measured is not measured again, though it was chosen by evidence.
+    with caplog.at_level(logging.INFO, logger="assay"):
+        again = scan(train, tmp_path / "run", settings, model=model)
+    assert again["reused"]
+    assert len(drawn) == 1
 
 
 def test_without_verification_every_coherent_group_is_flagged(

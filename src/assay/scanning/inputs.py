@@ -22,7 +22,9 @@ from assay.models.load import LanguageModel
 from assay.models.positions import check_positions
 from assay.scanning.cost import GIB, Plan, Work, make_plan
 from assay.scanning.job import Job
+from assay.scanning.query_choice import ordered
 from assay.settings import ScanSettings
+from assay.text.pattern import Pattern
 from assay.transforms import (
     PAPER_SIX,
     Transform,
@@ -39,6 +41,7 @@ def choose_queries(
     count: int,
     seed: int,
     transforms: Sequence[Transform] = PAPER_SIX,
+    patterns: Sequence[Pattern] | None = None,
 ) -> dict[str, list[Example]]:
     """Draw test inputs that a transform can change.
 
@@ -51,15 +54,17 @@ def choose_queries(
         count: Inputs to draw.
         seed: Seed of the draw.
         transforms: What is done to them.
+        patterns: Words that the inputs should carry as much of as can be; by default
+            they are drawn at random.
 
     Returns:
         ``original`` and each transform's name to the queries.
 
     Raises:
-        AssayError: No candidate can be changed by any transform.
+        AssayError: No candidate can be changed by any transform, or carries any of
+            the patterns.
     """
-    order = list(examples)
-    random.Random(seed).shuffle(order)
+    order = ordered(examples, patterns, seed)
     usable = [e for e in order if any(t.apply(e.text) for t in transforms)]
     names = ", ".join(t.name for t in transforms)
     if not usable:
@@ -142,6 +147,7 @@ def prepare(lm: LanguageModel, job: Job) -> Prepared:
             settings.query_count,
             settings.seed,
             transforms_named(settings.transforms),
+            job.patterns,
         )
         # Told before anything is measured: one that changes no input was left out.
         chosen_transform(

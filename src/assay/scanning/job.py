@@ -17,11 +17,14 @@ from assay.models.load import LanguageModel, weights_hash
 from assay.models.tune import tuned_how
 from assay.models.tune_settings import TuneSettings
 from assay.settings import ScanSettings
+from assay.text.pattern import Pattern
 from assay.transforms import transforms_named
 from assay.util.hub import model_folder, parse_hub
 from assay.verify.thresholds import FDR
 
 Model = str | LanguageModel
+# Settings that matter to influences alone.
+WITHOUT_QUERIES: dict[str, Any] = {"query_choice": "random", "keywords": ()}
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Job:
         tuning: How the base model is tuned; None without one.
         is_proxy: Whether a proxy has to be tuned first.
         queries: Test inputs for the influences.
+        patterns: Words that they are chosen by; None draws them at random. It follows
+            from the settings and what the first pass has measured.
     """
 
     corpus: Corpus
@@ -45,6 +50,7 @@ class Job:
     tuning: TuneSettings | None
     is_proxy: bool
     queries: Corpus | None = None
+    patterns: tuple[Pattern, ...] | None = None
 
     @property
     def proxy_tuning(self) -> TuneSettings | None:
@@ -106,6 +112,7 @@ class Job:
             fdr=FDR,
             influence=self.settings.needs_influence,
             transforms=self._measured_transforms,
+            **({} if self.settings.needs_influence else WITHOUT_QUERIES),
             **asdict(DEFAULT_RULES),
             factors=None,
             max_memory=None,
@@ -202,7 +209,9 @@ def job_of(
     given = base_model if model is None else model
     if given is None:
         raise AssayError("give --model (tuned on this data), --base-model, or both")
-    return Job(corpus, settings, given, base_model, tuning, model is None, queries)
+    patterns = tuple(map(Pattern.parse, settings.keywords)) or None
+    is_proxy = model is None
+    return Job(corpus, settings, given, base_model, tuning, is_proxy, queries, patterns)
 
 
 def _fingerprint(model: Model) -> list[Any]:

@@ -48,7 +48,9 @@ from assay.runs.results import write_rows, write_tables
 from assay.scanning.counterfactual import survival
 from assay.scanning.job import Job, Model, job_of
 from assay.scanning.measure import Place, gather, load_evidence
+from assay.scanning.query_choice import QueryChoice
 from assay.settings import Bars, ScanSettings, silent
+from assay.text.pattern import Pattern
 from assay.util.files import check_outputs, write_json
 from assay.verify.experiments import Experiments
 from assay.verify.finding import Finding, Found, Group, parted
@@ -272,6 +274,9 @@ def _scan(
         if job.is_proxy and shard.is_main:
             shard.wait()
         with models.timed("evidence"):
+            if settings.query_choice == QueryChoice.CANDIDATES:
+                suspected = _suspected(models, shard)
+                job = replace(job, patterns=shard.broadcast_object(suspected))
             evidence = gather(lm, job, place, bars, shard)
     else:
         log.info("reusing the evidence in %s", place.store)
@@ -316,6 +321,29 @@ def _scan(
     write_json(run / "summary.json", summary)
     log.info("report: %s", write_report(run))
     return summary
+
+
+def _suspected(models: Models, shard: Shard) -> tuple[Pattern, ...] | None:
+    """Propose words from one pass over the rows; None where nothing is suspected."""
+    job = models.job
+    job = replace(
+        job, settings=replace(job.settings, detector=DEFAULT, influence=False)
+    )
+    key = shard.broadcast_object(job.key)
+    place = Place(models.run, key, job.measured, job.data)
+    evidence = load_evidence(place.store, key, job.corpus) if shard.is_main else None
+    if not shard.broadcast_object(evidence is not None):
+        log.info("test inputs are chosen by what is suspected: one pass more")
+        evidence = gather(models.scanned, job, place, models.bars, shard)
+    if evidence is None:
+        return None
+    found = [c for d in proposers(evidence).values() for c in d(evidence).candidates]
+    patterns = tuple(dict.fromkeys(c.pattern for c in found))
+    if not patterns:
+        log.warning("no words are suspected: test inputs are drawn at random")
+        return None
+    log.info("test inputs are chosen by %d suspected patterns", len(patterns))
+    return patterns
 
 
 def _untested(chosen: Detection) -> list[Found]:
