@@ -23,15 +23,17 @@ import typer
 from provenance import commit, machine
 
 from assay.attacks import ATTACKS
+from assay.attacks.base import Poisoned
 from assay.bench.demo import DemoSettings, base_model, measure, tuning, vocabulary
 from assay.bench.metrics import detection_metrics, run_metrics
 from assay.cli.console import progress_bar
 from assay.data.corpus import Corpus
 from assay.data.sentiment import load_sentiment
-from assay.detectors import DEFAULT, NAMES
+from assay.detectors import DEFAULT, NAMES, PAPER
 from assay.models.load import LanguageModel
 from assay.models.tiny import tiny_t5
 from assay.models.tune import tune
+from assay.models.tune_settings import TuneSettings
 from assay.runs.cleaning import clean
 from assay.runs.folder import versions
 from assay.scanning.measure import load_evidence
@@ -40,6 +42,8 @@ from assay.settings import ScanSettings
 from assay.util.files import write_json
 
 HERE = Path(__file__).parent
+QUERIES = 100
+FACTOR_ROWS = 256
 # Model to training rows and poisons: what is trained from scratch needs more rows.
 SIZES = {"smollm2-135m": (1000, 33), "small-t5": (6000, 198)}
 
@@ -81,8 +85,8 @@ def run_seed(
         work / "run",
         ScanSettings(
             influence=True,
-            queries=100,
-            factor_rows=256,
+            query_count=QUERIES,
+            factor_rows=FACTOR_ROWS,
             template=tuned.template,
             bf16=tuned.bf16,
             seed=seed,
@@ -104,6 +108,9 @@ def run_seed(
         found = detect(evidence)
         flagged = np.flatnonzero(found.flagged).tolist()
         detectors[name] = detection_metrics(found.scores, flagged, attack.rows)
+    knowing = keyword_metrics(
+        attack, queries, work, str(work / "poisoned"), tuned, seed
+    )
     after = before if recovery else None
     if recovery and len(removed):
         lm = start(model, attack.corpus, how)
@@ -132,10 +139,51 @@ def run_seed(
             for f in summary["findings"] + summary["dismissed"]
         ],
         "detectors": detectors,
+        # The same rules with test inputs that carry the trigger.
+        "detectors_knowing_the_trigger": knowing,
         "after": after,
         "timings": summary["timings"],
         "seconds": round(time.time() - started),
     }
+
+
+def keyword_metrics(
+    attack: Poisoned,
+    queries: Corpus,
+    work: Path,
+    model: str,
+    tuned: TuneSettings,
+    seed: int,
+) -> dict[str, dict[str, float]]:
+    """Figures of the paper's rules with its own choice of test inputs.
+
+    Section 3.4 takes "100 test samples with the highest concentration of poison
+    keywords": here, the test inputs with the trigger put on them, which takes somebody
+    who knows it.
+    """
+    carrying = queries.map(attack.apply)
+    found = scan(
+        attack.corpus,
+        work / "run-keywords",
+        ScanSettings(
+            detector="combined",
+            query_choice="keywords",
+            keywords=(attack.trigger,),
+            query_count=QUERIES,
+            factor_rows=FACTOR_ROWS,
+            template=tuned.template,
+            bf16=tuned.bf16,
+            seed=seed,
+        ),
+        model=model,
+        queries=carrying,
+        bars=progress_bar,
+        overwrite=True,
+    )
+    assert found["detector"] == "combined"
+    scores = pd.read_parquet(work / "run-keywords" / "scores.parquet")
+    figures = run_metrics(scores, [], attack.rows)
+    return {name: figures[name] for name in PAPER}
 
 
 def main(
