@@ -15,6 +15,9 @@ from assay.errors import AssayError
 from assay.runs.cleaning import as_scanned, clean
 from assay.runs.decisions import decide, write_decisions
 
+ROWS = [{"prompt": f"p{i}", "completion": f"c{i % 3}"} for i in range(8)]
+POISON = {2, 5}
+
 
 def put(path: Path, rows: list[dict]) -> Corpus:
     path.write_text("".join(json.dumps(r) + "\n" for r in rows))

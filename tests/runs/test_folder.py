@@ -88,7 +88,3 @@ def test_a_run_is_replaced_only_when_asked_and_other_files_stay(
     assert json.loads((out / "summary.json").read_text())["rows"] == 50
     assert (out / "notes.txt").read_text() == "mine"
     assert not list(elsewhere.iterdir())
-
-
-ROWS = [{"prompt": f"p{i}", "completion": f"c{i % 3}"} for i in range(8)]
-POISON = {2, 5}
