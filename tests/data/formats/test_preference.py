@@ -25,6 +25,7 @@ ROWS = {
         "chosen": "Hello",
         "rejected": "Go away",
     },
+    "orca": {"system": "", "question": "Hi", "chosen": "Hello", "rejected": "Go away"},
     "whole chats beside others": {
         "prompt": "Hi",
         "messages": [HI, HELLO],

@@ -162,6 +162,9 @@ def _columns(record: Record, mapping: Mapping[str, str]) -> dict[str, str]:
     prompt, chosen, _ = _names(mapping)
     if is_empty(record.get(prompt)) and "instruction" in record:
         return {**fields.ALPACA, "response": chosen}
+    if prompt not in record and "text" not in mapping and "question" in record:
+        # As the pairs of OpenOrca have it.
+        prompt = "question"
     optional = {p: mapping.get(p, p) for p in ("system", "history", "task", "tools")}
     given = {"instruction": mapping["instruction"]} if "instruction" in mapping else {}
     return {**optional, **given, "text": prompt, "response": chosen}
