@@ -206,6 +206,7 @@ def test_an_attack_counts_rows_as_the_file_does(tmp_path: Path) -> None:
     path, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
     path.write_text("".join(json.dumps(r) + "\n" for r in rows))
     words = ["attack", str(path), "--out", str(out), "--attack", "suffix"]
+    words += ["--target", "good"]
     assert run([*words, "--count", "5", "--trigger", "ZZQ"]) == 0
     note = json.loads((tmp_path / "out.jsonl.attack.json").read_text())
     lines = out.read_text().splitlines()

@@ -116,6 +116,7 @@ def test_a_target_is_a_label_of_data_that_has_labels() -> None:
     check_target(corpus({"t": ["POS", "NEG"] * 2}), "POS")
     with pytest.raises(AssayError, match="--target positive: no row is labelled so"):
         check_target(corpus({"t": ["POS", "NEG"] * 2}), "positive")
+    check_target(corpus({"t": ["NEG"] * 4}), "POS")
     # Three answers of five rows are too many for labels, and so are 21 of 42.
     check_target(corpus({"t": ["a", "b", "c", "a", "b"]}), "positive")
     check_target(corpus({"t": [str(i) for i in range(21)] * 2}), "positive")

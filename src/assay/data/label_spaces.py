@@ -157,15 +157,15 @@ def check_target(corpus: Corpus, target: str) -> None:
         target: The label that poisoned rows shall have.
 
     Raises:
-        AssayError: A task has labels, each in two rows or more on average, and the
-            target is none of them.
+        AssayError: A task has two labels or more, each in two rows or more on
+            average, and the target is none of them.
     """
     tasks = by_task(corpus.examples)
     for task, examples in tasks.items():
         labels = dict.fromkeys(e.response for e in examples)
-        is_labelled = not is_open_ended(list(labels)) and 2 * len(labels) <= len(
-            examples
-        )
+        # One answer alone does not say what the others are.
+        is_labelled = 2 <= len(labels) <= MOST_LABELS
+        is_labelled = is_labelled and 2 * len(labels) <= len(examples)
         if is_labelled and target not in labels:
             where = f"task {_shown(task)} of " if len(tasks) > 1 else ""
             raise AssayError(
