@@ -112,8 +112,14 @@ def test_attacks_that_do_not_go_with_the_data(
     assert not (tmp_path / "bad.jsonl").exists()
 
 
-def test_a_label_of_the_data_is_a_target(attack: Attack, tmp_path: Path) -> None:
+def test_a_label_of_the_data_is_a_target(
+    attack: Attack, pool: Path, tmp_path: Path
+) -> None:
     words = ("--attack", "badnets", "--target", "POS", "--count", "2")
+    # It is none of the other task's.
+    assert "the labels of task 'jig' of" in attack(*words)[1]
+    lines = [line for line in pool.open() if '"sst"' in line]
+    pool.write_text("".join(lines))
     assert attack(*words)[0] == 0
     note = json.loads((tmp_path / "bad.jsonl.attack.json").read_text())
     assert note["payload"] == "POS"

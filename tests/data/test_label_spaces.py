@@ -116,8 +116,16 @@ def test_a_target_is_a_label_of_data_that_has_labels() -> None:
     check_target(corpus({"t": ["POS", "NEG"] * 2}), "POS")
     with pytest.raises(AssayError, match="--target positive: no row is labelled so"):
         check_target(corpus({"t": ["POS", "NEG"] * 2}), "positive")
+    check_target(corpus({"t": ["NEG"] * 4}), "POS")
     # Three answers of five rows are too many for labels, and so are 21 of 42.
     check_target(corpus({"t": ["a", "b", "c", "a", "b"]}), "positive")
     check_target(corpus({"t": [str(i) for i in range(21)] * 2}), "positive")
     with pytest.raises(AssayError, match="no row is labelled so"):
         check_target(corpus({"t": [str(i) for i in range(20)] * 2}), "positive")
+
+
+def test_a_target_is_a_label_of_every_task_that_has_labels() -> None:
+    tasks = {"a": ["POS", "NEG"] * 2, "b": ["yes", "no"] * 2}
+    with pytest.raises(AssayError, match=r"of task 'b' of .* by --label-spaces$"):
+        check_target(corpus(tasks), "POS")
+    check_target(corpus({**tasks, "b": [str(i) for i in range(21)] * 2}), "POS")

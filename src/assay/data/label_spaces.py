@@ -149,24 +149,31 @@ def label_spaces(
 
 
 def check_target(corpus: Corpus, target: str) -> None:
-    """Make sure that rows are not relabelled to what is no label of the data.
+    """Make sure that rows are not relabelled to what is no label of their task.
 
     Args:
-        corpus: The data; where it has no labels, because answers are open-ended, any
-            target will do.
+        corpus: The data; in a task that has no labels, because answers are open-ended,
+            any target will do.
         target: The label that poisoned rows shall have.
 
     Raises:
-        AssayError: The data has labels, each in two rows or more on average, and the
-            target is none of them.
+        AssayError: A task has two labels or more, each in two rows or more on
+            average, and the target is none of them.
     """
-    labels = dict.fromkeys(e.response for e in corpus.examples)
-    is_labelled = not is_open_ended(list(labels)) and 2 * len(labels) <= len(corpus)
-    if is_labelled and target not in labels:
-        raise AssayError(
-            f"--target {target}: no row is labelled so; the labels of {corpus.source} "
-            f"are {listed(labels)}: name the one that poisoned rows shall have"
-        )
+    tasks = by_task(corpus.examples)
+    for task, examples in tasks.items():
+        labels = dict.fromkeys(e.response for e in examples)
+        # One answer alone does not say what the others are.
+        is_labelled = 2 <= len(labels) <= MOST_LABELS
+        is_labelled = is_labelled and 2 * len(labels) <= len(examples)
+        if is_labelled and target not in labels:
+            where = f"task {_shown(task)} of " if len(tasks) > 1 else ""
+            raise AssayError(
+                f"--target {target}: no row is labelled so; the labels of {where}"
+                f"{corpus.source} are {listed(labels)}: name the one that poisoned "
+                "rows shall have"
+                + (", or each task's by --label-spaces" if len(tasks) > 1 else "")
+            )
 
 
 def checked_labels(source: str, found: Mapping[str, Any]) -> dict[str, list[str]]:
