@@ -140,7 +140,7 @@ def arrays(run: Path) -> dict[str, bytes]:
 def test_influence_detectors_run_on_one_set_of_inputs(
     tmp_path: Path, train: Corpus, model: str
 ) -> None:
-    settings = ScanSettings(detector="voting", queries=4, factor_rows=16, rank=2)
+    settings = ScanSettings(detector="voting", query_count=4, factor_rows=16, rank=2)
     few = train.select(range(200))
     summary = scan(few, tmp_path, settings, model=model)
     assert summary["detector"] == "voting"
@@ -167,7 +167,7 @@ def test_transforms_and_rules_are_what_was_asked_for(
     rows = read_corpus(small.rows)
     settings = ScanSettings(
         detector="variance",
-        queries=4,
+        query_count=4,
         factor_rows=16,
         rank=2,
         transforms=("paraphrase", "sorry-not", "antonym-flip"),
