@@ -22,6 +22,9 @@ from assay.models.load import LanguageModel, load_model
 from tests.conftest import Small
 from tests.processes import in_processes
 
+# Processes, whole scans or a browser: more than a minute in all.
+pytestmark = pytest.mark.slow
+
 SETTINGS: dict[str, Any] = {"rank": 2, "template": "plain"}
 
 
@@ -55,7 +58,6 @@ def trainer(
     )
 
 
-@pytest.mark.slow
 def test_the_trained_model_is_scanned(
     small: Small, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -143,7 +145,6 @@ def _train_one_of_two(folder: Path, model: Path) -> None:
     assert (folder / "run" / "summary.json").is_file()
 
 
-@pytest.mark.slow
 def test_one_of_several_processes_scans(small: Small, tmp_path: Path) -> None:
     in_processes(tmp_path, _train_one_of_two, tmp_path, small.model, processes=2)
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+# Processes, whole scans or a browser: more than a minute in all.
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -15,6 +15,9 @@ from assay.cli import run
 from assay.models.tune import DONE
 from tests.conftest import Small
 
+# Processes, whole scans or a browser: more than a minute in all.
+pytestmark = pytest.mark.slow
+
 
 def state(folder: Path) -> dict[str, bytes | None]:
     """All that is in a folder, with its content."""

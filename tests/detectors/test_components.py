@@ -11,6 +11,9 @@ from assay.detectors import components, evidence
 from assay.detectors.components import principal_components, streamed_components
 from assay.detectors.evidence import measured
 
+# Processes, whole scans or a browser: more than a minute in all.
+pytestmark = pytest.mark.slow
+
 
 def by_svd(values: NDArray[np.float32], count: int, *, unit: bool = True) -> NDArray:
     rows = values.astype(np.float64)

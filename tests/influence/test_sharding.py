@@ -37,6 +37,9 @@ from tests.processes import (
     start,
 )
 
+# Processes, whole scans or a browser: more than a minute in all.
+pytestmark = pytest.mark.slow
+
 PATIENCE = 120
 
 
@@ -115,7 +118,6 @@ def alone(max_batch: int, tmp_path_factory: pytest.TempPathFactory) -> dict:
     return torch.load(folder / "1-0.pt")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, 3])
 def test_processes_together_give_what_one_gives(
     processes: int, max_batch: int, alone: dict, tmp_path: Path
@@ -236,7 +238,6 @@ def single(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.slow
 def test_a_launched_scan_gives_what_one_process_gives(
     small: Small, single: Path, tmp_path: Path
 ) -> None:
@@ -255,7 +256,6 @@ def test_a_launched_scan_gives_what_one_process_gives(
     tables_agree(single, out)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [(2, 3), (3, 1)])
 def test_a_killed_scan_goes_on_with_another_number_of_processes(
     before: int, after: int, small: Small, single: Path, tmp_path: Path

@@ -15,6 +15,9 @@ from tests.conftest import Demo
 from tests.made import entry
 from tests.report.conftest import TRIGGER, write_run
 
+# Processes, whole scans or a browser: more than a minute in all.
+pytestmark = pytest.mark.slow
+
 
 class Tab:
     """A page that notes whatever goes wrong in it."""

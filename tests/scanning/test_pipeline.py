@@ -33,6 +33,9 @@ from assay.transforms import PAPER_SIX
 from tests.conftest import Demo, Small
 from tests.processes import KILLED, finish, killed_command, start
 
+# Processes, whole scans or a browser: more than a minute in all.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def train(demo: Demo) -> Corpus:
@@ -72,7 +75,6 @@ def test_run_folder_holds_what_is_promised(demo: Demo, train: Corpus) -> None:
     assert not list(run.glob("*partial*"))
 
 
-@pytest.mark.slow
 def test_a_second_scan_reuses_the_first_and_says_so(
     tmp_path: Path, train: Corpus, model: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -244,7 +246,6 @@ def test_a_proxy_is_tuned_once(
     assert again["flagged"] == summary["flagged"]
 
 
-@pytest.mark.slow
 def test_clean_data_has_nothing_flagged(tmp_path: Path, demo: Demo) -> None:
     kept = read_corpus(demo.folder / "clean.jsonl")
     model = str(demo.folder / "clean-model")
@@ -292,7 +293,6 @@ def whole(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.slow
 def test_a_killed_scan_ends_bit_for_bit_the_same(
     small: Small, whole: Path, tmp_path: Path
 ) -> None:
@@ -449,7 +449,6 @@ def test_checkpointing_and_batches_change_no_measurement(
     assert flags[0].equals(flags[1])
 
 
-@pytest.mark.slow
 def test_two_triggers_are_both_found(tmp_path: Path) -> None:
     train, _ = load_sentiment(None, train_rows=1000, test_rows=10)
     one = ATTACKS["badnets"].poison(train, 30, seed=1)

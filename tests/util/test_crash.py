@@ -20,6 +20,9 @@ from assay.util.crash import explain, is_out_of_memory
 from tests.conftest import Small
 from tests.processes import finish, start
 
+# Processes, whole scans or a browser: more than a minute in all.
+pytestmark = pytest.mark.slow
+
 FAULT = "assay: error: a fault of assay, not of yours: "
 
 
@@ -229,7 +232,6 @@ def faulty_scan(words: list[str], rank: str, folder: Path) -> None:
     assay.cli.main()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_of_several_processes_each_ends_with_2(
     rank: str, small: Small, tmp_path: Path
