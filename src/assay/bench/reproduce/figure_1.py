@@ -44,7 +44,7 @@ class Figure1:
     Attributes:
         transform: The transform between the two.
         edges: Edges of the bins, one more than there are; the same for both. The
-            largest influence of the evidence is 1.
+            largest influence under any transform is 1.
         before: Influence on the test inputs as they are.
         after: Influence on the transformed ones.
         turned: Share of the clean rows whose influence changes its sign.

@@ -10,7 +10,6 @@ from assay.bench.reproduce.printed import PRINTED
 from assay.bench.reproduce.reasons import GENERAL, REASONS
 from assay.bench.reproduce.record import CHOSEN, Facts, Record, read_record
 from assay.bench.reproduce.results import Unit
-from assay.errors import AssayError
 from assay.util.files import replacing
 
 INDEX = "index.md"
@@ -134,11 +133,3 @@ def shown(value: float, unit: Unit) -> str:
     if unit == Unit.SHARE:
         return f"{100 * value:.1f} %"
     return f"{value:,.0f}" if unit == Unit.ROWS else f"{value:.3f}"
-
-
-def check_own(path: Path, key: str) -> bool:
-    """Whether a file of an item is of the very study that is asked for."""
-    try:
-        return read_record(path).key == key
-    except AssayError:
-        return False

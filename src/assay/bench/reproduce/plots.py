@@ -93,7 +93,7 @@ def _figure_1(results: Mapping[QueryChoice, Result]) -> Figure:
             # A few poisons would not be seen beside hundreds of rows.
             panel.set_yscale("symlog")
             panel.set_title(f"{name}: {TITLES[choice]}", fontsize=9)
-            panel.set_xlabel("influence (the largest is 1)")
+            panel.set_xlabel("influence (the largest of any transform is 1)")
             panel.set_ylabel("rows")
             panel.legend()
     return drawn
@@ -112,11 +112,14 @@ def _figure_3(results: Mapping[QueryChoice, Result]) -> Figure:
     width = 0.8 / len(METRICS)
     for panel, (title, values) in zip(panels[0], tables.items(), strict=True):
         for k, metric in enumerate(METRICS):
-            places = [i + (k - (len(METRICS) - 1) / 2) * width for i in range(4)]
+            places = [
+                i + (k - (len(METRICS) - 1) / 2) * width for i in range(len(rules))
+            ]
             heights = [100 * values.get((metric, rule), 0.0) for rule in rules]
             panel.bar(places, heights, width, label=metric, color=COLOURS[k])
         panel.set_xticks(range(len(rules)), rules)
         panel.set_title(title, fontsize=9)
         panel.set_ylabel("percent")
-    panels[0][0].legend(fontsize=8)
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     return drawn

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 
-import assay
 from assay.runs.folder import versions
 
 HERE = Path(__file__).parent
@@ -66,7 +65,7 @@ def _git(*words: str) -> str | None:
 def _code() -> str:
     # An environment inside of somebody's repository is no checkout of assay.
     if _git("ls-files", "--error-unmatch", __file__) is None:
-        return f"version {assay.__version__}"
+        return f"version {versions()['assay']}"
     commit = _git("rev-parse", "--short", "HEAD")
     changed = _git("status", "--porcelain", "--", str(HERE.parents[1]))
     return f"commit {commit}" + ("+changes" if changed else "")

@@ -52,7 +52,7 @@ REASONS: Mapping[str, tuple[str, ...]] = {
         "The paper prints no figures of it: its text says that most influences are "
         "close to zero and that normal examples turn their sign. It is of "
         "SuperNaturalInstructions, ours of this study.",
-        "Influences are divided by the largest of all test inputs, which changes no "
+        "Ours are divided by the largest under any of the transforms, which changes no "
         "comparison.",
     ),
     "section-3.4": (

@@ -145,3 +145,11 @@ def read_record(path: Path) -> Record:
             f"{path}: not a file of assay reproduce; name another --out, or give "
             "--overwrite to replace it"
         ) from None
+
+
+def is_own(path: Path, key: str) -> bool:
+    """Whether the file of an item is of the very study that is asked for."""
+    try:
+        return read_record(path).key == key
+    except AssayError:
+        return False

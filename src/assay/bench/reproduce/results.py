@@ -19,7 +19,7 @@ class Unit(StrEnum):
     Attributes:
         SHARE: From 0 to 1, shown in percent.
         ROWS: A number of rows.
-        INFLUENCE: An influence, the largest being 1.
+        INFLUENCE: An influence, the largest under any transform being 1.
     """
 
     SHARE = "share"

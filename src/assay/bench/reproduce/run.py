@@ -8,10 +8,10 @@ from pathlib import Path
 
 from assay.bench.reproduce.figure_1 import figure_1
 from assay.bench.reproduce.items import Item
-from assay.bench.reproduce.page import INDEX, check_own, is_own_page, write_page
+from assay.bench.reproduce.page import INDEX, is_own_page, write_page
 from assay.bench.reproduce.plots import FORMATS, INSTALL, can_plot, plot
 from assay.bench.reproduce.provenance import provenance
-from assay.bench.reproduce.record import Facts, Record
+from assay.bench.reproduce.record import Facts, Record, is_own
 from assay.bench.reproduce.results import Result
 from assay.bench.reproduce.section_3_4 import section_3_4
 from assay.bench.reproduce.section_3_8 import section_3_8
@@ -96,7 +96,7 @@ def check_files(
         AssayError: A file is in the way.
     """
     for item in items:
-        own = check_own(out / f"{item.name}.json", setup.key)
+        own = is_own(out / f"{item.name}.json", setup.key)
         check_outputs(
             [out / name for name in files_of(item)],
             [setup.sst2],

@@ -12,10 +12,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import assay
 from assay.attacks import Poisoned, attack_named, trigger_for
 from assay.bench.demo import measure, vocabulary
 from assay.bench.reproduce.stages import Stages
@@ -29,6 +29,7 @@ from assay.models.load import LanguageModel, load_model
 from assay.models.tiny import tiny_t5
 from assay.models.tune import tune
 from assay.models.tune_settings import TuneSettings
+from assay.runs.folder import versions
 from assay.scanning.measure import load_evidence
 from assay.scanning.pipeline import scan
 from assay.scanning.query_choice import QueryChoice
@@ -41,6 +42,7 @@ from assay.util.hub import SCHEME
 SMALL_T5 = "small-t5"
 # Seed of the draw of test inputs, apart from that of the rows.
 OTHER_SEED = 1000
+SST2_FILES = ("train.tsv", "dev.tsv")
 
 
 class Scale(StrEnum):
@@ -171,11 +173,19 @@ class Setup:
         """Where the stages' results are."""
         return self.work / f"{self.study.name}-{self.scale}-{self.seed}"
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Hash of everything that what is measured depends on."""
         study = {k: v for k, v in asdict(self.study).items() if k != "models"}
-        parts = [assay.__version__, self.data, self.seed, study, asdict(self.model)]
+        files = [] if self.sst2 is None else [self.sst2 / n for n in SST2_FILES]
+        parts = [
+            versions()["assay"],
+            self.data,
+            [hashlib.sha256(f.read_bytes()).hexdigest() for f in files if f.is_file()],
+            self.seed,
+            study,
+            asdict(self.model),
+        ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
