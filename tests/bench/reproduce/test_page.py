@@ -10,13 +10,14 @@ import pytest
 
 from assay.bench.reproduce import run as module
 from assay.bench.reproduce.items import Item, chosen, item_named
+from assay.bench.reproduce.measured import Measured
 from assay.bench.reproduce.page import MARK, shown, write_page
 from assay.bench.reproduce.plots import can_plot, plot
 from assay.bench.reproduce.provenance import Provenance, provenance
 from assay.bench.reproduce.record import Facts, Record, read_record
 from assay.bench.reproduce.results import Unit, Value
 from assay.bench.reproduce.run import COMPUTED, files_of, reproduce
-from assay.bench.reproduce.study import SST2, Measured, Scale, Setup
+from assay.bench.reproduce.study import SST2, Scale, Setup
 from assay.detectors.evidence import Evidence
 from assay.errors import AssayError
 from assay.paper_rules import DEFAULT_RULES
@@ -150,9 +151,15 @@ def test_without_matplotlib_it_says_how_to_install_it(
 ) -> None:
     monkeypatch.setattr(module, "can_plot", lambda: False)
     monkeypatch.setattr(module.log, "propagate", True)
-    reproduce([item_named("figure-3")], setup_, tmp_path / "out")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "figure-3.png").write_text("of other figures")
+    items = [item_named("figure-3")]
+    page = reproduce(items, setup_, out, overwrite=True).read_text(encoding="utf-8")
+    assert "figure-3.png" not in page
+    assert not (out / "figure-3.png").exists()
     assert "pip install 'assay[plots]'" in caplog.text
-    assert (tmp_path / "out" / "figure-3.csv").is_file()
+    assert (out / "figure-3.csv").is_file()
 
 
 @pytest.mark.parametrize("name", ["table-3.json", "table-3.csv", "index.md"])

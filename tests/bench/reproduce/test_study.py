@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from assay.bench.reproduce import study as module
+from assay.bench.reproduce import measured as module
+from assay.bench.reproduce.measured import run_study
 from assay.bench.reproduce.stages import Stages
-from assay.bench.reproduce.study import SST2, Model, Scale, Setup, run_study
+from assay.bench.reproduce.study import SMALL_T5, SST2, Model, Scale, Setup
 from assay.errors import AssayError
 from assay.scanning.query_choice import QueryChoice
 
@@ -84,7 +85,7 @@ def test_a_study_is_run_once_and_read_again(
         query_rows=10,
         query_count=4,
         factor_rows=20,
-        models={Scale.CPU: Model(module.SMALL_T5, how)},
+        models={Scale.CPU: Model(SMALL_T5, how)},
     )
     setup = Setup(small, Scale.CPU, None, 0, tmp_path)
     first = run_study(setup)

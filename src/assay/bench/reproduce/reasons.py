@@ -30,6 +30,7 @@ _TABLE_3 = (
     "Combined (33 %, 100 %) are 100 flagged rows. No intersection with the 50 of "
     "variance is as large, and the union of variance and voting as printed is the 50 "
     "of variance. Ours is the union of the three rules.",
+    "The table does not name the single transform; ours is that of section 3.4.",
     _SINGLE_943,
 )
 

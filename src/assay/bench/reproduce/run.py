@@ -8,6 +8,7 @@ from pathlib import Path
 
 from assay.bench.reproduce.figure_1 import figure_1
 from assay.bench.reproduce.items import Item
+from assay.bench.reproduce.measured import Measured, run_study
 from assay.bench.reproduce.page import INDEX, is_own_page, write_page
 from assay.bench.reproduce.plots import FORMATS, INSTALL, can_plot, plot
 from assay.bench.reproduce.provenance import provenance
@@ -15,7 +16,7 @@ from assay.bench.reproduce.record import Facts, Record, is_own
 from assay.bench.reproduce.results import Result
 from assay.bench.reproduce.section_3_4 import section_3_4
 from assay.bench.reproduce.section_3_8 import section_3_8
-from assay.bench.reproduce.study import Measured, Setup, run_study
+from assay.bench.reproduce.study import Setup
 from assay.bench.reproduce.table_3 import table_3
 from assay.bench.reproduce.table_4 import table_4
 from assay.bench.reproduce.table_5 import table_5
@@ -78,6 +79,10 @@ def reproduce(
         Record(item.name, setup.key, facts, values, origin).write(out)
         if item.plotted and plots:
             plot(results, out / item.name)
+        elif item.plotted:
+            # Plots of other figures must not stand beside these.
+            for kind in FORMATS:
+                (out / f"{item.name}.{kind}").unlink(missing_ok=True)
     return write_page(out)
 
 
