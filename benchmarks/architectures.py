@@ -47,7 +47,8 @@ from assay.influence.modules import linear_modules, weight_shape
 from assay.influence.passes import PassSettings, backward_pass
 from assay.influence.probe import trackable
 from assay.models.encode import IGNORED, EncodedExample, encode
-from assay.models.load import LanguageModel, load_model, save_model
+from assay.models.language_model import LanguageModel
+from assay.models.load import load_model, save_model
 from assay.models.tiny import word_tokenizer
 
 RESULT = Path(__file__).parent / "results" / "architectures.json"

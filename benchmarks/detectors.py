@@ -30,7 +30,7 @@ from assay.cli.console import progress_bar
 from assay.data.corpus import Corpus
 from assay.data.sentiment import load_sentiment
 from assay.detectors import DEFAULT, NAMES, PAPER
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from assay.models.tiny import tiny_t5
 from assay.models.tune import tune
 from assay.models.tune_settings import TuneSettings

@@ -38,7 +38,8 @@ from assay.influence.queries import (
 )
 from assay.influence.scores import score_rows
 from assay.models.encode import EncodedExample, collate, encode
-from assay.models.load import LanguageModel, load_model
+from assay.models.language_model import LanguageModel
+from assay.models.load import load_model
 from assay.models.loss import response_losses
 from assay.util.files import write_json
 from assay.util.memory import trim

@@ -48,7 +48,7 @@ from assay.models.evaluate import (
     generate,
     regex_match,
 )
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from assay.models.tiny import tiny_t5
 from assay.models.tune import tune
 from assay.models.tune_settings import TuneSettings

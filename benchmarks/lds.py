@@ -31,7 +31,7 @@ from assay.influence.passes import PassSettings
 from assay.influence.queries import query_gradients
 from assay.influence.scores import score_rows
 from assay.models.encode import encode
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from assay.models.tiny import tiny_causal
 from assay.models.tune import tune
 from assay.models.tune_settings import TuneSettings

@@ -41,7 +41,7 @@ from torch import Tensor, nn
 
 from assay.influence.passes import autocast
 from assay.models.encode import IGNORED, Batch, EncodedExample, collate
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from assay.models.loss import response_losses
 
 FACTORS, TOTAL = "factors", "all_modules"

@@ -24,7 +24,8 @@ from provenance import HERE, provenance
 
 from assay.data.read import read_corpus
 from assay.models.encode import IGNORED, collate, encode
-from assay.models.load import LanguageModel, load_model
+from assay.models.language_model import LanguageModel
+from assay.models.load import load_model
 from assay.models.tune import tune
 from assay.models.tune_settings import TuneSettings
 from assay.util.files import write_json

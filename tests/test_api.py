@@ -15,7 +15,8 @@ import pytest
 import assay
 from assay.data.corpus import Corpus
 from assay.data.read import read_corpus
-from assay.models.load import LanguageModel, load_model
+from assay.models.language_model import LanguageModel
+from assay.models.load import load_model
 from tests.conftest import Demo, Small
 from tests.made import entry
 

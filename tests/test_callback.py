@@ -18,7 +18,8 @@ import assay
 from assay.callback import AssayCallback
 from assay.data.read import read_corpus
 from assay.models.encode import collate, encode
-from assay.models.load import LanguageModel, load_model
+from assay.models.language_model import LanguageModel
+from assay.models.load import load_model
 from tests.conftest import Small
 from tests.processes import in_processes
 

@@ -1,20 +1,16 @@
 """Find poisoned examples in instruction fine-tuning data."""
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from assay.errors import AssayError
+from assay.util.version import VERSION
 
 if TYPE_CHECKING:
     from assay.api import Report, scan
 
 __all__ = ["AssayError", "Report", "__version__", "scan"]
 
-try:
-    __version__ = version("assay")
-except PackageNotFoundError:
-    # Run from its source, by PYTHONPATH=src.
-    __version__ = "0+not.installed"
+__version__ = VERSION
 
 
 def __getattr__(name: str) -> object:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import importlib
 import json
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -17,7 +16,8 @@ from assay.data.corpus import Corpus
 from assay.data.objects import as_corpus, as_given
 from assay.errors import AssayError
 from assay.influence.passes import evaluating
-from assay.models.load import LanguageModel, check_model
+from assay.models.language_model import LanguageModel
+from assay.models.load import check_model
 from assay.models.tune_settings import TuneSettings
 from assay.runs.cleaning import as_scanned, clean
 from assay.runs.folder import new_run
@@ -245,9 +245,9 @@ class Report:
             AssayError: The file is there already, is one that the report is made
                 from, or cannot be written.
         """
-        build = importlib.import_module("assay.report.build")
-        written = build.write_report(self.run, Path(path), overwrite=overwrite)
-        return Path(written)
+        from assay.report.build import write_report
+
+        return write_report(self.run, Path(path), overwrite=overwrite)
 
     def _repr_html_(self) -> str:
         """Show a summary in a notebook; texts of the data are escaped."""

@@ -19,7 +19,7 @@ from transformers import (
 from assay.api import Report, scan
 from assay.data.objects import as_corpus
 from assay.errors import AssayError
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from assay.runs.folder import earlier_config, files_of
 from assay.settings import scan_settings
 from assay.util.files import check_outputs

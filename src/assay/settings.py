@@ -29,7 +29,7 @@ class ScanSettings:
     Numbers have to be in the ranges of `assay.util.ranges.RANGES`.
 
     Attributes:
-        detector: Whose flags count, of `assay.names.DETECTORS`; the others' scores are
+        detector: Whose flags count, of ``assay.names.DETECTORS``; the others' scores are
             kept too.
         verify: Flag only what an experiment on the model confirms.
         fdr: Tolerated share of false flags, in expectation.
@@ -37,12 +37,13 @@ class ScanSettings:
             doubt, if other experiments do not decide.
         influence: Measure influences on transformed inputs for the other detectors too.
         query_count: Test inputs to draw for the influence detectors.
-        query_choice: How they are chosen: random; keywords, those with most of
+        query_choice: How test inputs are chosen: random; keywords, those with most of
             --keywords in them, as the paper does, which needs knowledge of the
             trigger; or candidates, those with most of the words that are suspected
             and not tested yet, which needs none and one more pass over the rows.
         keywords: Words for --query-choice keywords, each as an option of its own.
-        transforms: Transforms of the test inputs, by name; the paper's six by default.
+        transforms: A transform of the test inputs, by name; repeat it for several. The
+            paper's six by default; the page on the method lists them.
         top_k: Rows that each of the paper's rules flags, the K highest, in place of
             those at or over the percentile.
         percentile: Percentile at or over which the paper's rules flag a row.

@@ -10,7 +10,7 @@ from scipy.fft import dctn
 from assay.bench.graceful import graceful, low_frequency_gradients
 from assay.data.corpus import Example
 from assay.models.encode import IGNORED, collate, encode
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from assay.models.loss import labelled_states
 from tests.models.conftest import build, rows
 

@@ -10,6 +10,9 @@ from typer.main import get_command
 
 from assay.cli import app, run
 from assay.cli.config import _key
+from assay.cli.generated import _texts
+from assay.cli.options import Reading
+from assay.models.tune_settings import TuneSettings
 from assay.settings import ScanSettings
 from tests.cli.conftest import only_line
 from tests.conftest import Small
@@ -181,3 +184,10 @@ def test_options_reach_the_settings_of_the_same_name() -> None:
     assert {f.name for f in fields(ScanSettings)} <= params
     for name in ("scan", "plan", "tune", "attack", "evaluate", "clean"):
         assert {"config", "quiet"} <= options[name]
+
+
+@pytest.mark.parametrize("kind", [ScanSettings, TuneSettings, Reading])
+def test_every_setting_has_a_text_for_its_option(kind: type) -> None:
+    texts = _texts(kind)
+    assert {f.name for f in fields(kind)} == set(texts)
+    assert all(text.endswith(".") and "`" not in text for text in texts.values())

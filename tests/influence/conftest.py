@@ -12,7 +12,7 @@ from assay.data.corpus import Example
 from assay.influence.modules import Sink
 from assay.influence.passes import PassSettings, backward_pass
 from assay.models.encode import EncodedExample, encode
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from assay.models.tiny import tiny_causal, tiny_t5, word_tokenizer
 
 REVIEWS = [

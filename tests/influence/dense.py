@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from assay.influence.ekfac import LayerFactors
 from assay.influence.modules import with_bias_column
 from assay.models.encode import EncodedExample
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 
 
 def dense_factors(

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.checkpoint import set_checkpoint_early_stop
 
 from assay.influence.sharding import Shard
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 
 Found = TypeVar("Found")
 

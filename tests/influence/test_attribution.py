@@ -22,7 +22,7 @@ from assay.influence.queries import Queries, precondition_queries, query_gradien
 from assay.influence.scores import score_rows
 from assay.influence.sharding import Shard
 from assay.models.encode import EncodedExample, encode
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from tests.influence.conftest import KINDS, REVIEWS, captured_gradients, examples
 from tests.influence.emulated import emulated
 

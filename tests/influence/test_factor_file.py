@@ -16,7 +16,7 @@ from assay.influence.factors import Factors, fit_factors
 from assay.influence.modules import linear_modules
 from assay.influence.passes import PassSettings
 from assay.models.encode import encode
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from tests.influence.conftest import KINDS, REVIEWS, examples
 
 FACTS: dict[str, Any] = {

@@ -19,7 +19,7 @@ from assay.influence.modules import linear_modules
 from assay.influence.passes import PassSettings, backward_pass
 from assay.influence.sharding import Shard
 from assay.models.encode import Batch, EncodedExample, encode
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from tests.influence.conftest import KINDS, REVIEWS, captured_gradients, examples
 from tests.influence.dense import dense_factors
 from tests.influence.emulated import emulated

@@ -15,7 +15,7 @@ from assay.influence.modules import (
 )
 from assay.influence.passes import PassSettings, backward_pass, evaluating
 from assay.models.encode import EncodedExample, collate, encode
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from assay.models.loss import response_losses
 from assay.models.tiny import tiny_causal, tiny_t5
 from tests.influence.conftest import (

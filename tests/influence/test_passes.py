@@ -6,7 +6,7 @@ import torch
 from assay.influence.modules import linear_modules
 from assay.influence.passes import PassSettings, backward_pass, sampled_labels
 from assay.models.encode import IGNORED, EncodedExample, collate
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 
 
 def test_every_row_passes_once_and_progress_is_reported(

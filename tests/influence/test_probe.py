@@ -20,7 +20,8 @@ from assay.influence.modules import by_row, capture, linear_modules
 from assay.influence.passes import PassSettings
 from assay.influence.probe import trackable
 from assay.models.encode import EncodedExample, encode
-from assay.models.load import LanguageModel, check_model
+from assay.models.language_model import LanguageModel
+from assay.models.load import check_model
 from assay.models.tiny import tiny_causal, word_tokenizer
 from tests.influence.conftest import (
     KINDS,

@@ -16,7 +16,7 @@ from assay.influence.queries import (
 )
 from assay.influence.scores import score_rows
 from assay.models.encode import EncodedExample
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from tests.influence.conftest import query_sets
 
 

@@ -19,7 +19,7 @@ from assay.influence.passes import PassSettings
 from assay.influence.queries import precondition_queries, query_gradients
 from assay.influence.scores import score_rows
 from assay.models.encode import EncodedExample
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from tests.influence.conftest import captured_gradients
 from tests.influence.dense import fisher_scores
 

@@ -17,7 +17,7 @@ from assay.influence.queries import (
 from assay.influence.scores import RowEvidence, projections, score_rows
 from assay.influence.sharding import ALONE, Shard
 from assay.models.encode import EncodedExample, encode
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from tests.influence.conftest import captured_gradients, examples, query_sets
 from tests.influence.dense import explicit_scores
 from tests.influence.emulated import emulated

@@ -9,11 +9,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from assay.errors import AssayError
 from assay.models import bases
 from assay.models.bases import check_base
-from assay.models.load import (
-    LanguageModel,
-    load_model,
-    save_model,
-)
+from assay.models.language_model import LanguageModel
+from assay.models.load import load_model, save_model
 from assay.models.tiny import tiny_causal
 
 from .conftest import VOCABULARY, build

@@ -18,7 +18,8 @@ from assay.models.checks import (
     projects_exactly,
 )
 from assay.models.encode import IGNORED
-from assay.models.load import LanguageModel, check_model
+from assay.models.language_model import LanguageModel
+from assay.models.load import check_model
 from assay.models.loss import uses_own_logits
 
 from .conftest import build

@@ -28,7 +28,7 @@ from transformers import (
 from assay.errors import AssayError
 from assay.models.encode import IGNORED, EncodedExample, collate
 from assay.models.evaluate import generate
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from assay.models.log_probs import response_log_probs
 from assay.models.loss import response_losses
 from assay.models.positions import (

@@ -22,7 +22,7 @@ from assay.influence.passes import PassSettings
 from assay.influence.queries import precondition_queries, query_gradients
 from assay.influence.scores import score_rows
 from assay.models.encode import IGNORED, Batch, EncodedExample, collate, encode
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from assay.models.loss import response_losses
 from tests.influence.conftest import KINDS, examples
 

@@ -9,7 +9,7 @@ from tests.conftest import Small
 
 from assay.cli import run as command
 from assay.errors import AssayError
-from assay.runs.folder import earlier_config, refuse_other
+from assay.runs.folder import earlier_config, read_config, refuse_other
 
 CONFIG = {
     "input": "a.jsonl",
@@ -88,3 +88,27 @@ def test_a_run_is_replaced_only_when_asked_and_other_files_stay(
     assert json.loads((out / "summary.json").read_text())["rows"] == 50
     assert (out / "notes.txt").read_text() == "mine"
     assert not list(elsewhere.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("first", "config", "is_own"),
+    [
+        ("2026-11-01 04:56:11,465 INFO 1000 rows\n", CONFIG, True),
+        # Without a run beside it, it may be anybody's.
+        ("2026-11-01 04:56:11,465 INFO 1000 rows\n", None, False),
+        ("my notes\n", CONFIG, False),
+    ],
+)
+def test_logs_of_earlier_versions_have_no_header(
+    first: str, config: dict | None, is_own: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "log.txt").write_text(first)
+    if config is not None:
+        (tmp_path / "config.json").write_text(json.dumps(config))
+    # Reading adds nothing to it.
+    assert read_config(tmp_path) == config
+    if is_own:
+        assert earlier_config(tmp_path) == config
+    else:
+        with pytest.raises(AssayError, match=r"log\.txt: not written by assay"):
+            earlier_config(tmp_path)

@@ -22,7 +22,7 @@ from assay.influence.scores import evidence_columns, score_rows
 from assay.influence.sharding import Shard
 from assay.influence.store import DiskStore
 from assay.models.encode import EncodedExample, encode
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from assay.models.loss import use_own_logits
 from assay.models.tiny import tiny_causal
 from assay.scanning.cost import (

@@ -14,7 +14,8 @@ from assay.data.sentiment import LABELS, load_sentiment
 from assay.data.write import write_corpus
 from assay.errors import AssayError
 from assay.models.evaluate import attack_success_rate, classify
-from assay.models.load import LanguageModel, load_model
+from assay.models.language_model import LanguageModel
+from assay.models.load import load_model
 from assay.models.tiny import tiny_causal
 from assay.models.tune import tune
 from assay.models.tune_settings import TuneSettings

@@ -28,7 +28,7 @@ from torch import Tensor
 from assay.data.corpus import Example
 from assay.detectors.evidence import Detection, measured, simple
 from assay.models.encode import IGNORED, collate, encode, token_batches
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from assay.models.loss import labelled_states
 
 FREQUENCIES = 32

@@ -10,7 +10,6 @@ from typing import Annotated, TextIO
 
 import typer
 
-import assay
 from assay.cli import (
     attack,
     clean,
@@ -27,6 +26,7 @@ from assay.cli import (
 from assay.cli.console import ConsoleHandler, fail, set_quiet
 from assay.errors import AssayError
 from assay.util.crash import explain, is_out_of_memory
+from assay.util.version import VERSION
 
 # Bars of libraries would write across ours, and into logs.
 os.environ.setdefault("TQDM_DISABLE", "1")
@@ -56,7 +56,7 @@ app.command("reproduce")(reproduce.reproduce_command)
 
 def _version(asked: bool) -> None:
     if asked:
-        print(f"assay {assay.__version__}")
+        print(f"assay {VERSION}")
         raise typer.Exit()
 
 

@@ -151,9 +151,9 @@ def _data(
     run: Path, input: str | None, reading: o.Reading
 ) -> tuple[str | None, Corpus | None]:
     """Find the data of a run: the name of the input, and its rows if at hand."""
-    from assay.runs.folder import earlier_config
+    from assay.runs.folder import read_config
 
-    config = earlier_config(run) or {}
+    config = read_config(run) or {}
     if input is not None:
         return input, o.read(input, reading)
     saved = run / "options.yaml"

@@ -30,11 +30,23 @@ from assay.influence.passes import PassSettings, autocast, backward_pass, evalua
 from assay.influence.queries import Queries, precondition_queries
 from assay.influence.sharding import ALONE, Shard
 from assay.models.encode import Batch, EncodedExample, collate
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from assay.models.loss import response_losses
 from assay.util.progress import Progress
 
 METHODS = ("ekfac", "identity", "diagonal", "datainf", "repsim")
+
+
+def check_name(method: str) -> None:
+    """Refuse a method that is not known.
+
+    Raises:
+        AssayError: There is none of this name.
+    """
+    if method not in METHODS:
+        raise AssayError(
+            f"unknown --attribution {method!r}; known: {', '.join(METHODS)}"
+        )
 
 
 def check_method(method: str, model: nn.Module) -> None:
@@ -43,10 +55,7 @@ def check_method(method: str, model: nn.Module) -> None:
     Raises:
         AssayError: There is no such method, or it is for LoRA models only.
     """
-    if method not in METHODS:
-        raise AssayError(
-            f"unknown --attribution {method!r}; known: {', '.join(METHODS)}"
-        )
+    check_name(method)
     if method == "datainf" and not hasattr(model, "peft_config"):
         raise AssayError(
             "--attribution datainf is for LoRA models: its error grows with the "

@@ -20,7 +20,7 @@ from assay.influence.modules import Sink, weight_shape
 from assay.influence.passes import PassSettings, backward_pass
 from assay.influence.sharding import ALONE, Shard
 from assay.models.encode import IGNORED, Batch, EncodedExample
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from assay.util.progress import Progress
 
 Factors = dict[str, LayerFactors]

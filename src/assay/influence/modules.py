@@ -23,6 +23,20 @@ from assay.errors import AssayError
 Sink = Callable[[str, Tensor, Tensor], None]
 
 
+def check_pattern(pattern: str | None) -> re.Pattern[str] | None:
+    """Read the pattern that layers are chosen by.
+
+    Raises:
+        AssayError: It is not a regular expression.
+    """
+    try:
+        return None if pattern is None else re.compile(pattern)
+    except re.error as error:
+        raise AssayError(
+            f"--modules {pattern!r} is not a regular expression: {error}"
+        ) from error
+
+
 def linear_modules(
     model: nn.Module,
     *,
@@ -59,13 +73,8 @@ def linear_modules(
     }
     adapters = {n: m for n, m in found.items() if re.search(r"\.lora_[AB]\.", n)}
     chosen = adapters or found
-    if pattern is not None:
-        try:
-            wanted = re.compile(pattern)
-        except re.error as error:
-            raise AssayError(
-                f"--modules {pattern!r} is not a regular expression: {error}"
-            ) from error
+    wanted = check_pattern(pattern)
+    if wanted is not None:
         chosen = {n: m for n, m in chosen.items() if wanted.search(n)}
     if first is not None:
         chosen = {

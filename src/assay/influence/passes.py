@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from assay.influence.modules import Sink, capture
 from assay.models.encode import IGNORED, Batch, EncodedExample, collate, token_batches
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from assay.models.loss import LossOutput, response_logits, response_losses
 from assay.util.progress import Progress
 

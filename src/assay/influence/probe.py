@@ -26,7 +26,7 @@ from assay.influence.modules import by_row, capture, shared_weights, weight_shap
 from assay.influence.passes import evaluating
 from assay.models.checks import probe_rows
 from assay.models.encode import EncodedExample, collate
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from assay.models.loss import response_losses
 
 log = logging.getLogger("assay")

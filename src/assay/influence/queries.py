@@ -24,7 +24,7 @@ from assay.influence.modules import Sink, weight_shape
 from assay.influence.passes import PassSettings, backward_pass
 from assay.influence.sharding import ALONE, Shard
 from assay.models.encode import Batch, EncodedExample
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from assay.util.progress import Progress
 
 Queries = dict[str, Tensor]

@@ -18,7 +18,7 @@ from assay.influence.queries import LowRankQueries, Queries
 from assay.influence.sharding import ALONE, Shard
 from assay.influence.store import MemoryStore, RowStore
 from assay.models.encode import Batch, EncodedExample
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from assay.models.loss import LossOutput
 from assay.util.progress import Progress
 

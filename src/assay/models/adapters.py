@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from assay.models.load import LanguageModel, quiet_libraries
+from assay.models.language_model import LanguageModel
+from assay.models.load import quiet_libraries
 
 
 def add_lora(lm: LanguageModel, rank: int) -> None:

@@ -14,8 +14,8 @@ from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer
 
 from assay.errors import AssayError
+from assay.models.language_model import LanguageModel
 from assay.models.load import (
-    LanguageModel,
     adapter_base,
     auto_class,
     find_model,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from assay.errors import AssayError
 from assay.models.encode import IGNORED, EncodedExample, collate
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from assay.models.loss import response_logits, use_own_logits
 
 # Share of the largest logit. The same sums in another order differ by 1e-6 in float32

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from assay.data.corpus import Example
 from assay.errors import AssayError
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from assay.models.special_tokens import begins_with_bos
 from assay.models.templates import render_answer, render_prompt, template_name
 

@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 from assay.data.corpus import Example
 from assay.errors import AssayError
 from assay.models.encode import prompt_ids
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from assay.models.log_probs import response_log_probs
 from assay.models.positions import room_for_answer
 from assay.util.messages import shortened

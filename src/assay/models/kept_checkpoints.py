@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from assay.models.load import LanguageModel, save_model
+from assay.models.language_model import LanguageModel
+from assay.models.load import save_model
 from assay.models.tune_folder import DONE
 from assay.util.files import write_json
 

@@ -10,7 +10,6 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,31 +26,14 @@ from transformers import (
 )
 
 from assay.errors import AssayError
+from assay.models.checks import check_logits, check_weights
+from assay.models.language_model import LanguageModel
 from assay.util.hub import SCHEME, model_folder, not_found, parse_hub
 
 ALIASES = {"smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 CONFIGS = ("config.json", "adapter_config.json")
 BASE = "base_model"
 SMOLLM2_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
-
-
-@dataclass
-class LanguageModel:
-    """A model with its tokenizer.
-
-    Attributes:
-        model: The Hugging Face (or PEFT) model.
-        tokenizer: Its tokenizer; always has a pad token.
-        name: What the user called it.
-        is_encoder_decoder: Whether prompts go to an encoder.
-        positions: How many tokens it takes, once `assay.models.positions` found out.
-    """
-
-    model: Any
-    tokenizer: Any
-    name: str
-    is_encoder_decoder: bool
-    positions: Any = field(default=None, repr=False, compare=False)
 
 
 def bundled_gguf() -> Path | None:
@@ -269,8 +251,6 @@ def check_model(lm: LanguageModel) -> None:
             a weight is not a number, or losses would be wrong (see
             `assay.models.checks`).
     """
-    from assay.models.checks import check_logits, check_weights
-
     spec = lm.name
     rows = lm.model.get_input_embeddings().weight.shape[0]
     if len(lm.tokenizer) > rows:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from assay.data.corpus import Example
 from assay.models.encode import collate, encode, token_batches, warn_truncated
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from assay.models.loss import response_losses
 from assay.models.positions import check_positions, longest_length
 from assay.util.progress import Progress

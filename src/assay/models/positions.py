@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from assay.errors import AssayError
 from assay.models.checks import ordinary_ids
 from assay.models.encode import IGNORED, EncodedExample, collate
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from assay.models.loss import response_logits
 
 log = logging.getLogger("assay")

@@ -17,7 +17,7 @@ from assay.models.evaluate import (
     generate,
     rate,
 )
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from assay.util.progress import Progress
 
 Payload = str | Mapping[str, str]

@@ -14,7 +14,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 
 
 def word_tokenizer(texts: Iterable[str], size: int = 4000) -> PreTrainedTokenizerFast:

@@ -23,11 +23,8 @@ from assay.models.kept_checkpoints import (
     keep_checkpoint,
     kept_checkpoints,
 )
-from assay.models.load import (
-    LanguageModel,
-    load_model,
-    save_model,
-)
+from assay.models.language_model import LanguageModel
+from assay.models.load import load_model, save_model
 from assay.models.loss import response_losses
 from assay.models.optimizers import optimizer_for
 from assay.models.positions import check_positions

@@ -24,13 +24,14 @@ class TuneSettings:
         batch_size: Rows in a forward pass.
         accumulation: Forward passes in an optimiser step.
         warmup: Share of the steps spent warming up linearly; ``constant`` has none.
-        schedule: ``linear``, ``cosine``, ``constant`` or ``constant_with_warmup``.
-        optimizer: ``adamw``, ``lion`` (needs ``assay[lion]``) or ``lion_8bit`` (needs
-            ``assay[lion-8bit]``).
+        schedule: Learning rate after the warm-up: ``linear``, ``cosine``,
+            ``constant`` or ``constant_with_warmup``.
+        optimizer: Optimiser: ``adamw``, ``lion`` (needs ``assay[lion]``) or
+            ``lion_8bit`` (needs ``assay[lion-8bit]``).
         weight_decay: Decoupled weight decay.
         clip: Largest norm of the gradient.
         lora_rank: Train LoRA adapters of this rank; 0 trains every weight.
-        template: Prompt template.
+        template: Prompt template: auto, chat, plain, alpaca or tk-instruct.
         max_length: Longest example in tokens.
         bf16: Run the model under bfloat16 autocast.
         gradient_checkpointing: Trade time for activation memory.

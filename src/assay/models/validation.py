@@ -11,7 +11,7 @@ import torch
 from assay.data.corpus import Example
 from assay.errors import AssayError
 from assay.models.encode import IGNORED, EncodedExample, collate, token_batches
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from assay.models.loss import response_losses
 
 

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import platform
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -15,11 +16,11 @@ from typing import Any
 
 import torch
 
-import assay
 from assay.errors import AssayError
 from assay.util.crash import kept_in
 from assay.util.escape import visible
 from assay.util.messages import reason
+from assay.util.version import VERSION
 
 log = logging.getLogger("assay")
 
@@ -41,6 +42,9 @@ PROXY = "proxy"
 WITHOUT = "without"
 # Not before the first line of a log says so does a scan write to it, or take a folder
 # for its own.
+CONFIG = "config.json"
+# How each line of a log begins.
+DATED = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ ")
 LOG_HEADER = "# Written by assay: what it said while scanning into this folder."
 # Differences between two runs that a message names.
 NAMED = 3
@@ -88,7 +92,7 @@ def versions() -> dict[str, str]:
     import transformers
 
     return {
-        "assay": assay.__version__,
+        "assay": VERSION,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
@@ -147,6 +151,16 @@ def logged(run: Path) -> Iterator[None]:
         handler.close()
 
 
+def read_config(run: Path) -> dict[str, Any] | None:
+    """Read what a finished run was of; None where there is none."""
+    try:
+        config = json.loads((run / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    wanted = {"input", "model", "settings", "key"}
+    return config if isinstance(config, dict) and wanted <= set(config) else None
+
+
 def earlier_config(run: Path) -> dict[str, Any] | None:
     """Read what the run in a folder was of; None where there is no finished one.
 
@@ -154,18 +168,12 @@ def earlier_config(run: Path) -> dict[str, Any] | None:
         AssayError: The folder holds files of other origin that a run would replace,
             add to or delete.
     """
-    path = run / "config.json"
-    own_log = _is_own_log(run / LOG)
-    if path.is_file():
-        try:
-            config = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            config = None
-        wanted = {"input", "model", "settings", "key"}
-        if isinstance(config, dict) and wanted <= set(config):
-            return config
+    config = read_config(run)
+    own_log = _is_own_log(run / LOG, earlier=config is not None)
+    if config is not None:
+        return config
     # A scan that was killed has its log, and perhaps some results, but no config.
-    elif own_log:
+    if own_log and not (run / CONFIG).is_file():
         return None
     for name in (*RESULTS, EVALUATION, FACTORS, PROXY, WITHOUT):
         if (run / name).exists():
@@ -176,8 +184,12 @@ def earlier_config(run: Path) -> dict[str, Any] | None:
     return None
 
 
-def _is_own_log(path: Path) -> bool:
+def _is_own_log(path: Path, *, earlier: bool) -> bool:
     """Whether a scan has written a log here.
+
+    Args:
+        path: The log.
+        earlier: Whether logs without a header count, as earlier versions wrote them.
 
     Raises:
         AssayError: There is a file of another origin, to which nothing may be added.
@@ -190,8 +202,11 @@ def _is_own_log(path: Path) -> bool:
             return False
         if path.is_file():
             with path.open("rb") as file:
-                if file.readline(200).rstrip() == LOG_HEADER.encode():
-                    return True
+                first = file.readline(200).rstrip()
+            if first == LOG_HEADER.encode():
+                return True
+            if earlier and DATED.match(first):
+                return True
     except OSError as error:
         raise AssayError(f"{path}: cannot be read ({reason(error)})") from None
     raise AssayError(

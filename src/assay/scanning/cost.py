@@ -18,7 +18,7 @@ from assay.influence.passes import PassSettings, backward_pass
 from assay.influence.scores import evidence_columns
 from assay.influence.sharding import ALONE, Shard
 from assay.models.encode import IGNORED, EncodedExample
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from assay.models.loss import uses_own_logits
 
 GIB = 1 << 30

@@ -18,7 +18,7 @@ from assay.influence.modules import linear_modules
 from assay.influence.probe import trackable
 from assay.influence.sharding import ALONE, Shard
 from assay.models.encode import Encoded, EncodedExample, encode, warn_truncated
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from assay.models.positions import check_positions
 from assay.scanning.cost import GIB, Plan, Work, make_plan
 from assay.scanning.job import Job

@@ -9,17 +9,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import assay
 from assay.data.corpus import Corpus
 from assay.detectors import DEFAULT, DEFAULT_RULES, DETECTORS
 from assay.errors import AssayError
-from assay.models.load import LanguageModel, weights_hash
+from assay.influence.attribution import check_name
+from assay.influence.modules import check_pattern
+from assay.models.language_model import LanguageModel
+from assay.models.load import weights_hash
 from assay.models.tune import tuned_how
 from assay.models.tune_settings import TuneSettings
 from assay.settings import ScanSettings
 from assay.text.pattern import Pattern
 from assay.transforms import transforms_named
 from assay.util.hub import model_folder, parse_hub
+from assay.util.version import VERSION
 from assay.verify.thresholds import FDR
 
 Model = str | LanguageModel
@@ -119,7 +122,7 @@ class Job:
         )
         queries = self.queries.content_hash() if self.queries else None
         parts = [
-            assay.__version__,
+            VERSION,
             *self.content,
             self.data,
             queries,
@@ -186,6 +189,10 @@ def job_of(
         raise AssayError(
             f"unknown detector {settings.detector!r}; known: {', '.join(DETECTORS)}"
         )
+    check_name(settings.attribution)
+    if settings.factors is not None and not Path(settings.factors).is_file():
+        raise AssayError(f"{settings.factors}: no such file of factors")
+    check_pattern(settings.modules)
     transforms = [t.name for t in transforms_named(settings.transforms)]
     if settings.single_transform not in (None, *transforms):
         raise AssayError(

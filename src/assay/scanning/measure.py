@@ -26,7 +26,7 @@ from assay.influence.queries import Queries, averaged_queries, query_gradients
 from assay.influence.scores import evidence_columns, score_rows
 from assay.influence.sharding import ALONE, Shard
 from assay.influence.store import DiskStore, Rows, finished_store
-from assay.models.load import LanguageModel
+from assay.models.language_model import LanguageModel
 from assay.scanning.inputs import Prepared, plan_scan, prepare
 from assay.scanning.job import Job
 from assay.settings import Bars, ScanSettings, silent

@@ -28,7 +28,8 @@ from assay.detectors import (
 from assay.detectors.evidence import Evidence, response_groups
 from assay.influence.sharding import ALONE, Shard
 from assay.models.bases import check_base
-from assay.models.load import LanguageModel, load_model
+from assay.models.language_model import LanguageModel
+from assay.models.load import load_model
 from assay.models.log_probs import response_log_probs
 from assay.models.tune import tune
 from assay.models.tune_settings import TuneSettings

@@ -169,7 +169,7 @@ def check_setting(name: str, value: Any, hint: Any) -> None:
     """
     if get_origin(hint) is tuple:
         if not isinstance(value, tuple) or not all(isinstance(v, str) for v in value):
-            raise AssayError(f"setting {name}={value!r}: expected a list of names")
+            raise AssayError(f"setting {name}={value!r}: expected a tuple of texts")
         return
     types = get_args(hint) or (hint,)
     # Python takes True for 1, and a whole number where a number is wanted.

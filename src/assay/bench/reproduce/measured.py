@@ -23,7 +23,8 @@ from assay.data.sentiment import load_sentiment
 from assay.data.write import write_corpus
 from assay.detectors.evidence import Evidence
 from assay.errors import AssayError
-from assay.models.load import LanguageModel, load_model
+from assay.models.language_model import LanguageModel
+from assay.models.load import load_model
 from assay.models.tiny import tiny_t5
 from assay.models.tune import tune
 from assay.scanning.measure import load_evidence
