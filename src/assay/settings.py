@@ -29,8 +29,8 @@ class ScanSettings:
     Numbers have to be in the ranges of `assay.util.ranges.RANGES`.
 
     Attributes:
-        detector: Whose flags count, of ``assay.names.DETECTORS``; the others' scores are
-            kept too.
+        detector: Whose flags count, of ``assay.names.DETECTORS``; the scores of the
+            others are kept too.
         verify: Flag only what an experiment on the model confirms.
         fdr: Tolerated share of false flags, in expectation.
         retrain: Where the base model is known, tune it once more, without the rows in

@@ -29,6 +29,11 @@ CONFIG = {
         ({"data": "2"}, r"\(the rows of a.jsonl have changed\)"),
         ({"model": "n"}, r"\(model was m, now n\)"),
         ({}, r"\(the files of the model or the version of assay\)"),
+        # A later version has a setting that the earlier one did not know.
+        (
+            {"settings": {**CONFIG["settings"], "new": 1}},
+            r"\(the files of the model or the version of assay\)",
+        ),
         (
             {"settings": {"rank": 3, "seed": 1, "bf16": True, "max_length": 64}},
             r"rank was 2, now 3; seed was 0, now 1; bf16 was False, now True, and 1 m",
