@@ -87,7 +87,8 @@ def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
     A parameter that is annotated with `Fields` takes an object of a settings class.
     The command line has an option for each of the class's fields in its place: with the
     field's name, type, default and range, and with the text that the class's docstring
-    has for it.
+    has for it. Fields may be ``bool``, ``str``, ``int`` or ``float``, also or None, or
+    ``tuple[str, ...]``, which is an option that may be repeated and empty by default.
     """
     hints = get_type_hints(command, include_extras=True)
     parameters: list[inspect.Parameter] = []

@@ -1,4 +1,7 @@
-"""Every number that the verdict of a scan depends on.
+"""Every number that decides what becomes of a suspicion, and with it on the verdict.
+
+What is suspected in the first place is up to the proposers in `assay.detectors`, which
+keep their own cut-offs: what they propose in vain costs an experiment, and no row.
 
 They are constants and not the fields of a settings object because no call chooses them:
 what a user may choose, ``--fdr``, is a setting and has its default here. Each says its
