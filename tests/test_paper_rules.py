@@ -56,5 +56,5 @@ def test_transforms_are_a_list_of_names() -> None:
     assert ScanSettings().transforms == ()
     assert scan_settings({"transforms": ["a", "b"]}).transforms == ("a", "b")
     for wrong in ("sorry-not", (1,), None):
-        with pytest.raises(AssayError, match=r"transforms=.*: expected a list of"):
+        with pytest.raises(AssayError, match=r"transforms=.*: expected a tuple of"):
             scan_settings({"transforms": wrong})
