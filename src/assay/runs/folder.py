@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import platform
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -43,8 +42,6 @@ WITHOUT = "without"
 # Not before the first line of a log says so does a scan write to it, or take a folder
 # for its own.
 CONFIG = "config.json"
-# How each line of a log begins.
-DATED = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ ")
 LOG_HEADER = "# Written by assay: what it said while scanning into this folder."
 # Differences between two runs that a message names.
 NAMED = 3
@@ -169,7 +166,7 @@ def earlier_config(run: Path) -> dict[str, Any] | None:
             add to or delete.
     """
     config = read_config(run)
-    own_log = _is_own_log(run / LOG, earlier=config is not None)
+    own_log = _is_own_log(run / LOG)
     if config is not None:
         return config
     # A scan that was killed has its log, and perhaps some results, but no config.
@@ -184,12 +181,8 @@ def earlier_config(run: Path) -> dict[str, Any] | None:
     return None
 
 
-def _is_own_log(path: Path, *, earlier: bool) -> bool:
+def _is_own_log(path: Path) -> bool:
     """Whether a scan has written a log here.
-
-    Args:
-        path: The log.
-        earlier: Whether logs without a header count, as earlier versions wrote them.
 
     Raises:
         AssayError: There is a file of another origin, to which nothing may be added.
@@ -204,8 +197,6 @@ def _is_own_log(path: Path, *, earlier: bool) -> bool:
             with path.open("rb") as file:
                 first = file.readline(200).rstrip()
             if first == LOG_HEADER.encode():
-                return True
-            if earlier and DATED.match(first):
                 return True
     except OSError as error:
         raise AssayError(f"{path}: cannot be read ({reason(error)})") from None
