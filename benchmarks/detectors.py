@@ -36,7 +36,7 @@ from assay.models.tune import tune
 from assay.models.tune_settings import TuneSettings
 from assay.runs.cleaning import clean
 from assay.runs.folder import versions
-from assay.scanning.measure import load_evidence
+from assay.scanning.measure import evidence_of
 from assay.scanning.pipeline import scan
 from assay.settings import ScanSettings
 from assay.util.files import write_json
@@ -101,8 +101,7 @@ def run_seed(
     kept, removed = clean(attack.corpus, work / "run")
     detectors = run_metrics(scores, [e.row for e in removed.examples], attack.rows)
     # Scans leave out what needs a list of names.
-    key = json.loads((work / "run" / "config.json").read_text())["key"]
-    evidence = load_evidence(work / "run" / f"evidence-{key[:16]}", key, attack.corpus)
+    evidence = evidence_of(work / "run", attack.corpus)
     assert evidence is not None
     for name, detect in NAMES.items():
         found = detect(evidence)

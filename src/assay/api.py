@@ -19,6 +19,7 @@ from assay.influence.passes import evaluating
 from assay.models.language_model import LanguageModel
 from assay.models.load import check_model
 from assay.models.tune_settings import TuneSettings
+from assay.report.build import write_report
 from assay.runs.cleaning import as_scanned, clean
 from assay.runs.folder import new_run
 from assay.runs.results import read_scores, read_summary
@@ -245,8 +246,6 @@ class Report:
             AssayError: The file is there already, is one that the report is made
                 from, or cannot be written.
         """
-        from assay.report.build import write_report
-
         return write_report(self.run, Path(path), overwrite=overwrite)
 
     def _repr_html_(self) -> str:

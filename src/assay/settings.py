@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from assay.errors import AssayError
@@ -16,10 +17,23 @@ from assay.verify.thresholds import FDR
 if TYPE_CHECKING:
     from assay.influence.passes import PassSettings
 
-# How test inputs are chosen; see `assay.scanning.query_choice.QueryChoice`.
-QUERY_CHOICES = ("random", "keywords", "candidates")
-
 Bars = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+
+
+class QueryChoice(StrEnum):
+    """How test inputs are chosen.
+
+    Attributes:
+        RANDOM: Drawn at random.
+        KEYWORDS: Those with the highest concentration of given words: the paper's
+            choice (section 3.4), which needs knowledge of the trigger.
+        CANDIDATES: Those with the highest concentration of the words of candidates
+            that no experiment has tested yet, which needs none.
+    """
+
+    RANDOM = "random"
+    KEYWORDS = "keywords"
+    CANDIDATES = "candidates"
 
 
 @dataclass(frozen=True)
@@ -83,7 +97,7 @@ class ScanSettings:
     retrain: bool = True
     influence: bool = False
     query_count: int = 32
-    query_choice: str = "random"
+    query_choice: str = QueryChoice.RANDOM.value
     keywords: tuple[str, ...] = ()
     transforms: tuple[str, ...] = ()
     top_k: int | None = DEFAULT_RULES.top_k
@@ -116,12 +130,12 @@ class ScanSettings:
             AssayError: A value is of the wrong type, outside of its range or unknown.
         """
         check_settings(self)
-        if self.query_choice not in QUERY_CHOICES:
+        if self.query_choice not in [*QueryChoice]:
             raise AssayError(
                 f"unknown query_choice {self.query_choice!r}; known: "
-                f"{', '.join(QUERY_CHOICES)}"
+                f"{', '.join(QueryChoice)}"
             )
-        if (self.query_choice == "keywords") != bool(self.keywords):
+        if (self.query_choice == QueryChoice.KEYWORDS) != bool(self.keywords):
             raise AssayError(
                 "--keywords are for --query-choice keywords, which needs some: "
                 "--query-choice keywords --keywords 'James Bond'"

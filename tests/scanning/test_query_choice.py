@@ -6,8 +6,8 @@ import pytest
 
 from assay.data.corpus import Example
 from assay.errors import AssayError
-from assay.scanning.query_choice import QueryChoice, concentration, ordered
-from assay.settings import QUERY_CHOICES, ScanSettings
+from assay.scanning.query_choice import concentration, ordered
+from assay.settings import QueryChoice, ScanSettings
 from assay.text.pattern import Pattern
 
 BOND = Pattern.parse("James Bond")
@@ -54,7 +54,7 @@ def test_words_that_no_input_has_are_refused() -> None:
 
 
 def test_choices_of_the_settings() -> None:
-    assert tuple(QueryChoice) == QUERY_CHOICES
+    assert tuple(QueryChoice) == ("random", "keywords", "candidates")
     for wrong in (
         {"query_choice": "best"},
         {"query_choice": "keywords"},

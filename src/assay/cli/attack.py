@@ -5,11 +5,18 @@ from __future__ import annotations
 import inspect
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from assay.attacks import ATTACKS, Attack, Carriers, attack_named, poison_tasks
+from assay.attacks import (
+    ATTACKS,
+    Attack,
+    Carriers,
+    Poisoned,
+    attack_named,
+    poison_tasks,
+)
 from assay.cli import options as o
 from assay.cli.config import ConfigOption
 from assay.cli.console import console, safe
@@ -17,6 +24,9 @@ from assay.cli.generated import with_settings
 from assay.cli.label_spaces import LabelSpacesOption, file_of, spaces_for
 from assay.errors import AssayError
 from assay.util.messages import reason
+
+if TYPE_CHECKING:
+    from assay.data.corpus import Corpus
 
 AttackOption = Annotated[
     str,
@@ -61,7 +71,6 @@ def attack_command(
     config: ConfigOption = None,
 ) -> None:
     """Poison rows; a second file OUT.attack.json says which, and the trigger."""
-    from assay.data.label_spaces import check_target
     from assay.data.write import write_corpus
     from assay.util.files import check_outputs, write_json
 
@@ -85,15 +94,13 @@ def attack_command(
             f"--rate {rate} of {len(corpus)} rows is less than one row; raise it, or "
             "give --count"
         )
+    words["seed"] = seed
     if label_spaces is not None:
-        targets = {t: s.positive for t, s in spaces_for(label_spaces, corpus).items()}
-        poisoned = poison_tasks(recipe, corpus, rows, targets, seed=seed, **words)
+        spaces = spaces_for(label_spaces, corpus)
+        targets = {task: space.positive for task, space in spaces.items()}
+        poisoned = poison_tasks(recipe, corpus, rows, targets, **words)
     else:
-        if recipe.relabels:
-            check_target(corpus, target or default_target(recipe))
-        if target is not None:
-            words["target"] = target
-        poisoned = recipe.poison(corpus, rows, seed=seed, **words)
+        poisoned = _poisoned(recipe, corpus, rows, target, words)
     write_corpus(poisoned.corpus, out)
     write_json(
         note,
@@ -110,6 +117,19 @@ def attack_command(
     )
     console().print(f"{len(poisoned.rows)} of {len(corpus)} rows: {safe(str(out))}")
     console().print(f"which rows, trigger and payload: {safe(str(note))}")
+
+
+def _poisoned(
+    recipe: Attack, corpus: Corpus, rows: int, target: str | None, words: dict[str, Any]
+) -> Poisoned:
+    """Poison rows with one target, which has to be a label where there are labels."""
+    from assay.data.label_spaces import check_target
+
+    if recipe.relabels:
+        check_target(corpus, target or default_target(recipe))
+    if target is not None:
+        words = {**words, "target": target}
+    return recipe.poison(corpus, rows, **words)
 
 
 def _carriers(recipe: Attack, word: str) -> Carriers:

@@ -17,6 +17,7 @@ from assay.cli.console import progress_bar, safe, stdout
 from assay.cli.generated import Fields, with_settings
 from assay.cli.label_spaces import LabelSpacesOption, spaces_for
 from assay.errors import AssayError
+from assay.settings import ScanSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -126,9 +127,7 @@ def evaluate_command(
         Path | None, typer.Option(help="OUT.attack.json: also measure attack success.")
     ] = None,
     reading: Annotated[o.Reading, Fields(defaults={"split": "test"})] = o.Reading(),
-    template: o.TemplateOption = "auto",
-    max_length: o.LengthOption = 512,
-    bf16: o.Bf16Option = False,
+    encoding: o.Encoding = ScanSettings(),
     as_json: o.JsonOption = False,
     quiet: o.QuietOption = False,
     config: ConfigOption = None,
@@ -161,11 +160,11 @@ def evaluate_command(
     results: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys(model):
         lm = load_model(name)
-        noted = tuned_how(name) if template == "auto" else None
+        noted = tuned_how(name) if encoding.template == "auto" else None
         how = {
-            "template": noted.template if noted else template,
-            "max_length": max_length,
-            "bf16": bf16,
+            "template": noted.template if noted else encoding.template,
+            "max_length": encoding.max_length,
+            "bf16": encoding.bf16,
         }
         results[name] = _measure(name, lm, Measured(corpus, spaces, regex, note, how))
     if as_json:

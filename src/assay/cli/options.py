@@ -54,18 +54,6 @@ QueriesOption = Annotated[
         "by default training rows are drawn.",
     ),
 ]
-TemplateOption = Annotated[
-    str,
-    typer.Option(
-        "--template", help="Prompt template: auto, chat, plain, alpaca, tk-instruct."
-    ),
-]
-LengthOption = Annotated[
-    int, number("max_length", "--max-length", "Longest example in tokens.")
-]
-Bf16Option = Annotated[
-    bool, typer.Option("--bf16/--no-bf16", help="Run the model in bfloat16.")
-]
 SeedOption = Annotated[int, number("seed", "--seed", "Seed of everything random.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 QuietOption = Annotated[
@@ -114,6 +102,7 @@ Settings = Annotated[
         }
     ),
 ]
+Encoding = Annotated[ScanSettings, Fields(("template", "max_length", "bf16"))]
 Proxy = Annotated[
     TuneSettings,
     Fields(

@@ -9,7 +9,13 @@ import torch
 from numpy.typing import NDArray
 
 from assay.data.corpus import Example
-from assay.models.encode import collate, encode, token_batches, warn_truncated
+from assay.models.encode import (
+    EncodedExample,
+    collate,
+    encode,
+    token_batches,
+    warn_truncated,
+)
 from assay.models.language_model import LanguageModel
 from assay.models.loss import response_losses
 from assay.models.positions import check_positions, longest_length
@@ -47,7 +53,24 @@ def response_log_probs(
     if warn:
         warn_truncated(encoded, max_length)
         check_positions(lm, encoded.examples)
-    rows = encoded.examples
+    return -losses_of(lm, encoded.examples, bf16=bf16, progress=progress)
+
+
+def losses_of(
+    lm: LanguageModel,
+    rows: Sequence[EncodedExample],
+    *,
+    bf16: bool = False,
+    progress: Progress | None = None,
+) -> NDArray[np.float64]:
+    """Summed loss of each row's response, in nats, ``(N,)``, without dropout.
+
+    Args:
+        lm: The model.
+        rows: Encoded rows.
+        bf16: Run under bfloat16 autocast.
+        progress: Called with rows done and in all.
+    """
     lm.model.eval()
     device = next(lm.model.parameters()).device.type
     found = np.zeros(len(rows))
@@ -56,7 +79,7 @@ def response_log_probs(
         batch = collate([rows[i] for i in positions], lm)
         with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=bf16):
             output = response_losses(lm.model, batch, lm.is_encoder_decoder)
-        found[positions] = -output.loss.float().cpu().numpy()
+        found[positions] = output.loss.float().cpu().numpy()
         done += len(positions)
         if progress is not None:
             progress(done, len(rows))

@@ -88,7 +88,25 @@ def epoch_batches(
     return batches
 
 
-def _save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+def _save_checkpoint(
+    path: Path,
+    key: str,
+    step: int,
+    trained: dict[str, Any],
+    optimizer: torch.optim.Optimizer,
+    lines: list[Line],
+) -> None:
+    """Keep what `_restore` goes back to."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    state = {
+        "key": key,
+        "step": step,
+        "model": {n: p.detach() for n, p in trained.items()},
+        "optimizer": optimizer.state_dict(),
+        "rng": torch.get_rng_state(),
+        "cuda_rng": cuda,
+        "log": lines,
+    }
     partial = path.with_suffix(".partial")
     try:
         torch.save(state, partial)
@@ -137,6 +155,18 @@ def _restore(
         return int(state["step"]), list(state["log"])
     except Exception as error:
         raise damaged(path, error) from error
+
+
+def _made_ready(lm: LanguageModel, settings: TuneSettings) -> dict[str, Any]:
+    """Add adapters and checkpointing as asked for; return what is to be trained."""
+    if settings.lora_rank:
+        add_lora(lm, settings.lora_rank)
+    if settings.gradient_checkpointing:
+        lm.model.gradient_checkpointing_enable()
+        # Transformers 5 has done it by now; a second hook could not be removed.
+        if not hasattr(lm.model, "_require_grads_hook"):
+            lm.model.enable_input_require_grads()
+    return {n: p for n, p in lm.model.named_parameters() if p.requires_grad}
 
 
 def tune(
@@ -194,15 +224,8 @@ def tune(
     trained_on, held = held_out(corpus.examples, settings.validation, settings.seed)
     rows, validation = (_encoded(lm, some, settings) for some in (trained_on, held))
     torch.manual_seed(settings.seed)
-    if settings.lora_rank:
-        add_lora(lm, settings.lora_rank)
+    trained = _made_ready(lm, settings)
     model = lm.model
-    if settings.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
-        # Transformers 5 has done it by now; a second hook could not be removed.
-        if not hasattr(model, "_require_grads_hook"):
-            model.enable_input_require_grads()
-    trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
     optimizer = optimizer_for(list(trained.values()), settings)
     per_epoch = math.ceil(
         math.ceil(len(rows) / settings.batch_size) / settings.accumulation
@@ -257,18 +280,7 @@ def tune(
                 progress(done, steps)
             if done % every == 0 and done < steps:
                 _save_checkpoint(
-                    checkpoint,
-                    {
-                        "key": about["key"],
-                        "step": done,
-                        "model": {n: p.detach() for n, p in trained.items()},
-                        "optimizer": optimizer.state_dict(),
-                        "rng": torch.get_rng_state(),
-                        "cuda_rng": torch.cuda.get_rng_state_all()
-                        if torch.cuda.is_available()
-                        else [],
-                        "log": history.lines,
-                    },
+                    checkpoint, about["key"], done, trained, optimizer, history.lines
                 )
                 history.write(out)
                 if settings.keep_checkpoints:

@@ -10,9 +10,9 @@ import torch
 
 from assay.data.corpus import Example
 from assay.errors import AssayError
-from assay.models.encode import IGNORED, EncodedExample, collate, token_batches
+from assay.models.encode import IGNORED, EncodedExample
 from assay.models.language_model import LanguageModel
-from assay.models.loss import response_losses
+from assay.models.log_probs import losses_of
 
 
 def held_out(
@@ -52,17 +52,9 @@ def validation_loss(
         rows: Encoded rows.
         bf16: Run under bfloat16 autocast.
     """
-    lm.model.eval()
-    device = next(lm.model.parameters()).device.type
-    loss = 0.0
-    for positions in token_batches(rows, token_budget=4096):
-        batch = collate([rows[i] for i in positions], lm)
-        with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=bf16):
-            output = response_losses(lm.model, batch, lm.is_encoder_decoder)
-        loss += float(output.loss.float().sum())
     tokens = sum(label != IGNORED for row in rows for label in row.labels)
     # Without an eos token, every response can be empty.
-    return loss / max(1, tokens)
+    return float(losses_of(lm, rows, bf16=bf16).sum()) / max(1, tokens)
 
 
 @contextmanager
@@ -71,13 +63,9 @@ def undisturbed(lm: LanguageModel) -> Iterator[None]:
 
     The weights that a run reaches must not depend on what is measured along the way.
     """
-    state = torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     lm.model.eval()
     try:
-        yield
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
+            yield
     finally:
-        torch.set_rng_state(state)
-        if cuda:
-            torch.cuda.set_rng_state_all(cuda)
         lm.model.train()

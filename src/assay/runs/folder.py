@@ -229,7 +229,7 @@ def refuse_other(run: Path, earlier: dict[str, Any], config: dict[str, Any]) -> 
         for name in {**now, **before}
         if before.get(name) != now.get(name)
         # What one of the two versions had no setting for does not tell them apart.
-        and not (name in earlier["settings"]) ^ (name in config["settings"])
+        and (name in earlier["settings"]) == (name in config["settings"])
     ]
     if before["input"] == now["input"] and earlier.get("data") != config["data"]:
         changed.insert(0, f"the rows of {now['input']} have changed")

@@ -27,7 +27,7 @@ from assay.verify.thresholds import FDR
 
 Model = str | LanguageModel
 # Settings that matter to influences alone.
-WITHOUT_QUERIES: dict[str, Any] = {"query_choice": "random", "keywords": ()}
+OF_INFLUENCES = ("transforms", "query_choice", "keywords")
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,7 @@ class Job:
             retrain=True,
             fdr=FDR,
             influence=self.settings.needs_influence,
-            transforms=self._measured_transforms,
-            **({} if self.settings.needs_influence else WITHOUT_QUERIES),
+            **self._measured_queries,
             **asdict(DEFAULT_RULES),
             factors=None,
             max_memory=None,
@@ -132,10 +131,12 @@ class Job:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     @property
-    def _measured_transforms(self) -> tuple[str, ...]:
+    def _measured_queries(self) -> dict[str, Any]:
+        """Settings that matter to influences alone, as far as any are measured."""
         if not self.settings.needs_influence:
-            return ()
-        return tuple(t.name for t in transforms_named(self.settings.transforms))
+            return {n: getattr(ScanSettings, n) for n in OF_INFLUENCES}
+        names = tuple(t.name for t in transforms_named(self.settings.transforms))
+        return {"transforms": names}
 
     def config(self, key: str) -> dict[str, Any]:
         """Describe the job for ``config.json``."""

@@ -27,6 +27,7 @@ from assay.influence.scores import evidence_columns, score_rows
 from assay.influence.sharding import ALONE, Shard
 from assay.influence.store import DiskStore, Rows, finished_store
 from assay.models.language_model import LanguageModel
+from assay.runs.folder import read_config
 from assay.scanning.inputs import Prepared, plan_scan, prepare
 from assay.scanning.job import Job
 from assay.settings import Bars, ScanSettings, silent
@@ -67,6 +68,20 @@ class Place:
     def factors(self) -> Path:
         """File of the curvature."""
         return self.run / "factors.safetensors"
+
+
+def evidence_of(run: Path, corpus: Corpus) -> Evidence | None:
+    """Read what the finished scan in a run folder has measured; None where it is gone.
+
+    Args:
+        run: The run folder.
+        corpus: What was scanned.
+    """
+    config = read_config(run)
+    if config is None:
+        return None
+    place = Place(run, config["key"], config["model"], config["data"])
+    return load_evidence(place.store, place.key, corpus)
 
 
 def gather(

@@ -49,8 +49,7 @@ from assay.runs.results import write_rows, write_tables
 from assay.scanning.counterfactual import survival
 from assay.scanning.job import Job, Model, job_of
 from assay.scanning.measure import Place, gather, load_evidence
-from assay.scanning.query_choice import QueryChoice
-from assay.settings import Bars, ScanSettings, silent
+from assay.settings import Bars, QueryChoice, ScanSettings, silent
 from assay.text.pattern import Pattern
 from assay.util.files import check_outputs, write_json
 from assay.verify.experiments import Experiments
@@ -268,15 +267,14 @@ def _scan(
             SMALL_GROUP,
         )
     models = Models(job, run, bars, shard, overwrite)
-    evidence = load_evidence(place.store, key, corpus) if shard.is_main else None
-    reused = shard.broadcast_object(evidence is not None)
+    evidence, reused = _kept(place, corpus, shard)
     if not reused:
         lm = models.scanned
         if job.is_proxy and shard.is_main:
             shard.wait()
         with models.timed("evidence"):
             if settings.query_choice == QueryChoice.CANDIDATES:
-                suspected = _suspected(models, shard)
+                suspected = _suspected(models)
                 job = replace(job, patterns=shard.broadcast_object(suspected))
             evidence = gather(lm, job, place, bars, shard)
     else:
@@ -324,16 +322,21 @@ def _scan(
     return summary
 
 
-def _suspected(models: Models, shard: Shard) -> tuple[Pattern, ...] | None:
+def _kept(place: Place, corpus: Corpus, shard: Shard) -> tuple[Evidence | None, bool]:
+    """Read what is measured already, on the main process; and whether it is, on all."""
+    evidence = load_evidence(place.store, place.key, corpus) if shard.is_main else None
+    return evidence, shard.broadcast_object(evidence is not None)
+
+
+def _suspected(models: Models) -> tuple[Pattern, ...] | None:
     """Propose words from one pass over the rows; None where nothing is suspected."""
-    job = models.job
-    job = replace(
-        job, settings=replace(job.settings, detector=DEFAULT, influence=False)
-    )
+    shard = models.shard
+    plain = replace(models.job.settings, detector=DEFAULT, influence=False)
+    job = replace(models.job, settings=plain)
     key = shard.broadcast_object(job.key)
     place = Place(models.run, key, job.measured, job.data)
-    evidence = load_evidence(place.store, key, job.corpus) if shard.is_main else None
-    if not shard.broadcast_object(evidence is not None):
+    evidence, reused = _kept(place, job.corpus, shard)
+    if not reused:
         log.info("test inputs are chosen by what is suspected: one pass more")
         evidence = gather(models.scanned, job, place, models.bars, shard)
     if evidence is None:

@@ -4,29 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from enum import StrEnum
 
 from assay.data.corpus import Example
 from assay.errors import AssayError
 from assay.text.pattern import Pattern
-
-
-class QueryChoice(StrEnum):
-    """How test inputs are chosen.
-
-    `assay.settings.QUERY_CHOICES` has their names.
-
-    Attributes:
-        RANDOM: Drawn at random.
-        KEYWORDS: Those with the highest concentration of given words: the paper's
-            choice (section 3.4), which needs knowledge of the trigger.
-        CANDIDATES: Those with the highest concentration of the words of candidates
-            that no experiment has tested yet, which needs none.
-    """
-
-    RANDOM = "random"
-    KEYWORDS = "keywords"
-    CANDIDATES = "candidates"
 
 
 def concentration(example: Example, patterns: Iterable[Pattern]) -> float:

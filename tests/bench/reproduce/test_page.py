@@ -21,7 +21,7 @@ from assay.bench.reproduce.study import SST2, Scale, Setup
 from assay.detectors.evidence import Evidence
 from assay.errors import AssayError
 from assay.paper_rules import DEFAULT_RULES
-from assay.scanning.query_choice import QueryChoice
+from assay.settings import QueryChoice
 from assay.transforms import TRANSFORMS
 from tests.detectors.conftest import make_evidence
 

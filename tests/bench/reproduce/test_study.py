@@ -10,7 +10,7 @@ from assay.bench.reproduce.measured import run_study
 from assay.bench.reproduce.stages import Stages
 from assay.bench.reproduce.study import SMALL_T5, SST2, Model, Scale, Setup
 from assay.errors import AssayError
-from assay.scanning.query_choice import QueryChoice
+from assay.settings import QueryChoice
 
 
 def test_a_finished_stage_is_not_run_again(tmp_path: Path) -> None:

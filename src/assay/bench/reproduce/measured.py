@@ -27,10 +27,9 @@ from assay.models.language_model import LanguageModel
 from assay.models.load import load_model
 from assay.models.tiny import tiny_t5
 from assay.models.tune import tune
-from assay.scanning.measure import load_evidence
+from assay.scanning.measure import evidence_of
 from assay.scanning.pipeline import scan
-from assay.scanning.query_choice import QueryChoice
-from assay.settings import Bars, ScanSettings, silent
+from assay.settings import Bars, QueryChoice, ScanSettings, silent
 from assay.util.files import write_json
 
 CHOICES = (QueryChoice.RANDOM, QueryChoice.KEYWORDS)
@@ -193,8 +192,7 @@ def _run(setup: Setup, choice: QueryChoice) -> Path:
 
 def _evidence(setup: Setup, choice: QueryChoice, corpus: Corpus) -> Evidence:
     run = _run(setup, choice)
-    key = str(_json(run / "config.json")["key"])
-    evidence = load_evidence(run / f"evidence-{key[:16]}", key, corpus)
+    evidence = evidence_of(run, corpus)
     if evidence is None:
         raise AssayError(
             f"{run}: its measurements are gone; delete {setup.folder} to make them anew"

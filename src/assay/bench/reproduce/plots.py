@@ -11,7 +11,7 @@ from assay.bench.reproduce.figure_1 import Figure1, Histogram
 from assay.bench.reproduce.printed import TABLE_3
 from assay.bench.reproduce.results import Result
 from assay.bench.reproduce.table_3 import Table3
-from assay.scanning.query_choice import QueryChoice
+from assay.settings import QueryChoice
 from assay.util.files import replacing
 
 if TYPE_CHECKING:

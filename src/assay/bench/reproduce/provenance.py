@@ -46,7 +46,7 @@ def provenance(seed: int) -> Provenance:
         command=shlex.join(["assay", *sys.argv[1:]]),
         seed=seed,
         code=_code(),
-        machine=_machine(),
+        machine=machine(),
         versions=versions(),
         time=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -71,7 +71,8 @@ def _code() -> str:
     return f"commit {commit}" + ("+changes" if changed else "")
 
 
-def _machine() -> str:
+def machine() -> str:
+    """Name the processor, its cores and the accelerator."""
     name = platform.processor() or platform.machine()
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():

@@ -14,7 +14,7 @@ from assay.bench.reproduce.printed import PRINTED
 from assay.bench.reproduce.provenance import Provenance
 from assay.bench.reproduce.results import Unit, Value
 from assay.errors import AssayError
-from assay.scanning.query_choice import QueryChoice
+from assay.settings import QueryChoice
 from assay.util.files import replacing, write_json
 
 # What the files and the page say of a choice of test inputs.

@@ -81,6 +81,16 @@ class Counts:
         wrong = (self.flagged - self.true) + (self.poisons - self.true)
         return (self.rows - wrong) / self.rows
 
+    def values(self, of: str, *shares: str) -> list[Value]:
+        """Return figures of these names, and how many rows are flagged.
+
+        Args:
+            of: Of what they are.
+            shares: Names of the shares.
+        """
+        found = [Value(name, of, getattr(self, name)) for name in shares]
+        return [*found, Value("flagged", of, self.flagged, Unit.ROWS)]
+
 
 def counts(flagged: Mask, poisoned: Sequence[int]) -> Counts:
     """Count what a rule finds.

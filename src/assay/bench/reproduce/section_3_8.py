@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from assay.bench.reproduce.results import Counts, Unit, Value, counts
+from assay.bench.reproduce.results import Counts, Value, counts
 from assay.detectors import detect
 from assay.detectors.evidence import Evidence
 from assay.paper_rules import DEFAULT_RULES, PaperRules
@@ -41,13 +41,8 @@ class Section38:
         """Return the paper's three measures, and how many rows are flagged."""
         measured = []
         for low in self.shares:
-            found, of = low.counts, f"lowest {100 * low.share:.0f} %"
-            measured += [
-                Value("recall", of, found.recall),
-                Value("precision", of, found.precision),
-                Value("f1", of, found.f1),
-                Value("flagged", of, found.flagged, Unit.ROWS),
-            ]
+            of = f"lowest {100 * low.share:.0f} %"
+            measured += low.counts.values(of, "recall", "precision", "f1")
         return tuple(measured)
 
 

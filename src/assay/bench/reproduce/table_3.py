@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from assay.bench.reproduce.results import Counts, Unit, Value, counts
+from assay.bench.reproduce.results import Counts, Value, counts
 from assay.detectors import detect
 from assay.detectors.evidence import Evidence
 from assay.paper_rules import DEFAULT_RULES, PaperRules
@@ -46,14 +46,9 @@ class Table3:
         """Return the paper's four measures, and how many rows are flagged."""
         measured = []
         for column in self.rules:
-            found, rule = column.counts, column.rule
-            measured += [
-                Value("recall", rule, found.recall),
-                Value("precision", rule, found.precision),
-                Value("f1", rule, found.f1),
-                Value("accuracy", rule, found.accuracy),
-                Value("flagged", rule, found.flagged, Unit.ROWS),
-            ]
+            measured += column.counts.values(
+                column.rule, "recall", "precision", "f1", "accuracy"
+            )
         return tuple(measured)
 
 
