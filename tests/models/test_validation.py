@@ -12,7 +12,7 @@ from assay.models.log_probs import response_log_probs
 from assay.models.training_log import LOG, TrainingLog
 from assay.models.tune import DONE, tune, tuned_how
 from assay.models.tune_settings import TuneSettings
-from assay.models.validation import held_out, validation_loss
+from assay.models.validation import held_out, undisturbed, validation_loss
 
 from .conftest import build, corpus_of, rows
 
@@ -149,3 +149,16 @@ def test_checkpoints_of_another_run_go_with_it(corpus, tmp_path):
     tune(build("llama"), corpus, tmp_path, fewer, overwrite=True)
     assert list(kept_checkpoints(tmp_path)) == [5]
     assert (tmp_path / "checkpoint-99" / "mine").read_text() == "mine"
+
+
+def test_what_is_drawn_while_measuring_is_not_missed_by_training():
+    lm = build("llama")
+    lm.model.train()
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    with undisturbed(lm):
+        assert not lm.model.training
+        torch.rand(7)
+    assert lm.model.training
+    assert torch.equal(torch.rand(3), expected)

@@ -93,3 +93,24 @@ def test_a_description_is_as_it_is_read_back() -> None:
     config = made.config("key")
     assert json.loads(json.dumps(config)) == config
     assert config["settings"]["transforms"] == ["do-not"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"attribution": "foo"}, "unknown --attribution 'foo'; known: ekfac"),
+        ({"modules": "("}, r"--modules '\(' is not a regular expression"),
+        ({"factors": "gone.safetensors"}, "gone.safetensors: no such file of factors"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_a_proxy_is_tuned(
+    settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(AssayError, match=message):
+        job_of(CORPUS, ScanSettings(**settings), None, "base")
+
+
+def test_what_inputs_are_chosen_by_matters_with_influence_only() -> None:
+    chosen = {"query_choice": "keywords", "keywords": ("cf",)}
+    assert key(**chosen) == key()
+    assert key(**chosen, influence=True) != key(influence=True)
